@@ -1,0 +1,72 @@
+"""The commands put together, and what happens when one fails."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from eorestore import __version__
+from eorestore.cli import data, model
+from eorestore.cli.demo import demo
+from eorestore.cli.doctor import doctor
+from eorestore.cli.evaluate import evaluate
+from eorestore.cli.info import info
+from eorestore.cli.report import report
+from eorestore.cli.restore import restore
+from eorestore.cli.train import train, watch
+from eorestore.cli.view import view
+from eorestore.errors import EXIT_INTERRUPTED, EXIT_USAGE, EorestoreError
+
+COMMAND_LINE_ERROR = typer.BadParameter.__mro__[2]
+"""What typer raises for a wrong command line: ClickException, of click itself or of the copy that typer carries."""
+
+app = typer.Typer(
+    name="eorestore",
+    help="Restore Earth-observation images: clouds out of Sentinel-2 with the help of Sentinel-1.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (demo, restore, train, watch, evaluate, report, view, info, doctor):
+    app.command()(command)
+app.add_typer(model.app, name="model")
+app.add_typer(data.app, name="data")
+
+
+@app.callback()
+def common(
+    *,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    """Options that stand before the command."""
+    level = logging.ERROR if quiet else logging.INFO
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
+    logging.getLogger("eorestore").setLevel(logging.DEBUG if debug else level)
+    if version:
+        typer.echo(f"eorestore {__version__}")
+        raise typer.Exit
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line and return its exit code; errors go to stderr as one line and a fix."""
+    try:
+        code = app(list(arguments), standalone_mode=False)
+    except EorestoreError as error:
+        if "--debug" in arguments:
+            raise
+        typer.echo(f"error: {error.message}\nfix: {error.fix}", err=True)
+        return error.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        typer.echo("interrupted; --resume goes on where it stopped", err=True)
+        return EXIT_INTERRUPTED
+    except COMMAND_LINE_ERROR as error:
+        path = getattr(getattr(error, "ctx", None), "command_path", "eorestore")
+        typer.echo(f"error: {error.format_message()}\nfix: {path} --help lists what is possible", err=True)
+        return EXIT_USAGE
+    return int(code or 0)

@@ -1,0 +1,119 @@
+"""`eorestore model`: list the models, say what one is made of, check a checkpoint."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from eorestore.models.catalogue import Resolved
+    from eorestore.models.model import Model
+
+app = typer.Typer(help="List the models, say what one is made of, check a checkpoint.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_models() -> None:
+    """Print the names that `-m` understands."""
+    from eorestore.models import catalogue
+
+    shipped = catalogue.shipped_names()
+    rows = [(name, "shipped") for name in shipped]
+    rows += [
+        (alias, f"alias of {name}" + ("" if name in shipped else " (weights not installed)"))
+        for alias, name in catalogue.ALIASES.items()
+    ]
+    rows += [(name, "baseline, no weights") for name in catalogue.BASELINES]
+    rows += [(name, f"preset {path}") for name, path in catalogue.preset_names().items()]
+    for name, meaning in rows:
+        typer.echo(f"{name:24} {meaning}")
+
+
+@app.command()
+def info(
+    name: Annotated[str, typer.Argument(help="A shipped name, alias, baseline, run, checkpoint folder or preset.")],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print a model's parameters by part: trainable, frozen, and reached by no gradient."""
+    from eorestore.models import catalogue
+
+    facts = _facts(catalogue.resolve(name))
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    typer.echo(f"{facts['name']}: {facts['kind']} of {facts['model']}, {facts['parameters']:,} parameters")
+    for key in ("scale", "multiple_of", "phase", "reach", "tiling", "needs_scene", "sha256"):
+        if key in facts:
+            typer.echo(f"  {key:12} {facts[key]}")
+    if facts["parts"]:
+        typer.echo(f"{'part':24}{'total':>12}{'trainable':>12}{'frozen':>12}{'without gradient':>18}")
+    for part, counts in facts["parts"].items():
+        typer.echo(
+            f"{part:24}{counts['total']:12,}{counts['trainable']:12,}{counts['frozen']:12,}"
+            f"{counts['without_gradient']:18,}"
+        )
+
+
+@app.command()
+def check(
+    folder: Annotated[Path, typer.Argument(help="A checkpoint folder or a run.")],
+) -> None:
+    """Verify the hash of a checkpoint and compute its stored example again."""
+    from eorestore.models.catalogue import checkpoint_in
+    from eorestore.models.checkpoint import TOLERANCE, check_checkpoint
+
+    report = check_checkpoint(checkpoint_in(folder) or folder)
+    typer.echo(f"{report.folder}: {report.parameters:,} parameters, sha256 {report.sha256}")
+    if report.example_error is None:
+        typer.echo("hash right; the folder holds no example")
+    else:
+        typer.echo(f"hash right; example reproduced within {report.example_error:.2g} (limit {TOLERANCE:g})")
+
+
+def _facts(resolved: Resolved) -> dict[str, Any]:
+    from eorestore.models.catalogue import SizeRule
+    from eorestore.models.parts import parameters_by_part
+    from eorestore.models.settings import settings_to_dict
+    from eorestore.models.table import model_name
+
+    model, sha256 = _model(resolved)
+    parts = {
+        part.name: {
+            "total": part.total,
+            "trainable": part.trainable,
+            "frozen": part.frozen,
+            "without_gradient": part.without_gradient,
+        }
+        for part in parameters_by_part(model)
+    }
+    return {
+        "name": resolved.name,
+        "kind": resolved.kind,
+        "model": model_name(model),
+        "parameters": sum(counts["total"] for counts in parts.values()),
+        "parts": parts,
+        "settings": settings_to_dict(model.settings),
+        **{name: getattr(model, name) for name in SizeRule.__dataclass_fields__},
+        **({"sha256": sha256} if sha256 else {}),
+    }
+
+
+def _model(resolved: Resolved) -> tuple[Model, str | None]:
+    if resolved.path is None:
+        from eorestore.models.table import build_model
+
+        return build_model(resolved.name, {}), None
+    if resolved.kind == "preset":
+        from eorestore.config import load_config
+        from eorestore.models.table import build_model
+
+        config = load_config(resolved.path)
+        return build_model(config.model.name, config.model.settings, seed=config.seed), None
+    from eorestore.models.checkpoint import load_checkpoint
+
+    checkpoint = load_checkpoint(resolved.path)
+    return checkpoint.model, checkpoint.sha256

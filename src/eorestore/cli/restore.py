@@ -1,0 +1,119 @@
+"""`eorestore restore`: a scene in, a georeferenced scene out."""
+
+from __future__ import annotations
+
+import json as json_module
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Names = Annotated[str | None, typer.Option(metavar="B02,B03,...", help="Band names in file order.")]
+
+
+def restore(
+    scene: Annotated[Path, typer.Argument(metavar="IN", help="GeoTIFF, or a folder of per-band files.")],
+    *,
+    model: Annotated[str, typer.Option("-m", "--model", help="Name, run, checkpoint folder or baseline.")] = "cloud",
+    out: Annotated[Path, typer.Option("-o", "--out", help="OUT.tif, OUT.cog.tif, or a folder for band files.")],
+    sar: Annotated[Path | None, typer.Option(help="Sentinel-1 scene: file or folder with VV and VH.")] = None,
+    mask: Annotated[str, typer.Option(help="auto, csmask, none, FILE (1 = restore) or SCL.tif:3,8,9,10.")] = "auto",
+    bands: Names = None,
+    sar_bands: Names = None,
+    unit: Annotated[str | None, typer.Option(help="Unit of IN where it does not say: reflectance, count (DN).")] = None,
+    sar_unit: Annotated[str | None, typer.Option(help="Unit of the SAR scene: decibel, power, amplitude.")] = None,
+    s2_offset: Annotated[int | None, typer.Option(help="DN added to IN: 1000 from baseline 04.00 on, else 0.")] = None,
+    bbox: Annotated[
+        str | None, typer.Option(metavar="LEFT,BOTTOM,RIGHT,TOP", help="Cut a window, in the CRS of IN.")
+    ] = None,
+    tile: Annotated[int | None, typer.Option(min=16, help="Side of a tile in pixels.")] = None,
+    overlap: Annotated[int | None, typer.Option(min=0, help="Overlap of blended tiles in pixels.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Tiles a forward.")] = 4,
+    budget: Annotated[int | None, typer.Option(min=1, help="Memory in MB; chooses the tile.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")] = "cpu",
+    precision: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
+    tta: Annotated[bool, typer.Option("--tta", help="Mean over eight flips and turns.")] = False,
+    save: Annotated[str, typer.Option(help="Maps to keep: source (observed, restored, nodata).")] = "",
+    reference: Annotated[Path | None, typer.Option(help="Clear scene to score the result against.")] = None,
+    cog: Annotated[bool, typer.Option("--cog", help="Write a Cloud-Optimized GeoTIFF.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
+    journal: Annotated[
+        bool, typer.Option("--journal/--no-journal", help="Keep finished rows on disk, so that a run can be resumed.")
+    ] = True,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print tiles, memory, bytes and time, and stop.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")] = False,
+) -> None:
+    """Rebuild the clouded pixels of a scene; clear pixels stay bit by bit as they are."""
+    from eorestore.cli.progress import Progress
+    from eorestore.errors import UsageError
+    from eorestore.raster import Unit
+    from eorestore.restorer.run import Request, estimate
+
+    maps = [name for name in save.split(",") if name]
+    if set(maps) - {"source"}:
+        raise UsageError(f"no map is called {', '.join(maps)}", fix="--save source")
+    request = Request(
+        scene,
+        out,
+        model=model,
+        sar=sar,
+        mask=mask,
+        bands=_names(bands),
+        sar_bands=_names(sar_bands),
+        unit=Unit.parse(unit) if unit else None,
+        sar_unit=Unit.parse(sar_unit) if sar_unit else None,
+        s2_offset=s2_offset,
+        bbox=_box(bbox),
+        tile=tile,
+        overlap=overlap,
+        batch=batch,
+        budget=budget,
+        device=device,
+        precision=precision,
+        tta=tta,
+        save_source="source" in maps,
+        cog=cog,
+        overwrite=overwrite,
+        resume=resume,
+        journal=journal,
+    )
+    if dry_run:
+        facts = estimate(request)
+        typer.echo(json_module.dumps(facts, indent=1) if json else _lines(facts))
+        return
+    from eorestore.api import restore_with_pictures
+
+    quiet = logging.getLogger("eorestore").getEffectiveLevel() >= logging.ERROR
+    report = restore_with_pictures(
+        request, reference=reference, progress=Progress("tiles", quiet=quiet), command=sys.argv
+    )
+    if json:
+        typer.echo(json_module.dumps({"output": str(out), **report.facts}, indent=1))
+    elif not quiet:
+        share, seconds = report.facts["masked_share"], report.facts["seconds"]
+        typer.echo(f"{out}: {share:.1%} of the valid pixels restored by {report.facts['model']} in {seconds:.1f} s")
+        for name, value in (report.facts["metrics"] or {}).items():
+            typer.echo(f"  {name} {value}")
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    return tuple(part.strip() for part in text.split(",")) if text else None
+
+
+def _box(text: str | None) -> tuple[float, float, float, float] | None:
+    from eorestore.errors import UsageError
+
+    if text is None:
+        return None
+    try:
+        left, bottom, right, top = (float(part) for part in text.replace(",", " ").split())
+    except ValueError:
+        raise UsageError(f"{text!r} is no box", fix="--bbox LEFT,BOTTOM,RIGHT,TOP in the CRS of the scene") from None
+    return left, bottom, right, top
+
+
+def _lines(facts: dict[str, object]) -> str:
+    return "\n".join(f"{name.replace('_', ' ')}: {value}" for name, value in facts.items() if name != "notes")

@@ -1,0 +1,308 @@
+"""One run's YAML as frozen dataclasses; an unknown key fails, all errors are named at once; knows no model.
+
+```yaml
+name: glf-cr-compact
+task: cloud-removal
+model: {name: glf-cr, settings: {channels: 32}}
+losses: {l1: 1.0}
+training: {steps: 2000}
+```
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+import re
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+
+from eorestore.errors import ConfigError
+
+_T = TypeVar("_T")
+
+Count = Annotated[int, Ge(0)]
+Positive = Annotated[int, Ge(1)]
+Share = Annotated[float, Ge(0), Le(1)]
+Tracker = Literal["tensorboard", "wandb"]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A name in the table of models and the settings that it is built with."""
+
+    name: Annotated[str, MinLen(1)]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Where samples come from.
+
+    manifest: CSV of scenes with place and split; root: the folder its paths start from.
+    synthetic: generated scenes of `synthetic_size` x `synthetic_size` pixels.
+    crop: side of a training sample in pixels. crops_per_scene: samples drawn of a scene before the next one.
+    cover: least and largest share of simulated cloud. cloud_size_px: least and largest size of a cloud.
+    masks: a file or folder of real cloud masks; None for fractal noise.
+    drop_b10: share of samples without B10, so that Level-2A scenes are met in training.
+    workers: loader processes.
+    """
+
+    manifest: str | None = None
+    root: str | None = None
+    synthetic: Count = 0
+    synthetic_size: Positive = 256
+    crop: Positive = 128
+    crops_per_scene: Positive = 1
+    cover: tuple[Share, Share] = (0.1, 0.8)
+    cloud_size_px: tuple[Positive, Positive] = (20, 150)
+    masks: str | None = None
+    drop_b10: Share = 0.0
+    items_per_epoch: Positive = 1000
+    validation_items: Positive = 32
+    workers: Count = 0
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"{name} is (least, largest), found {pair}"
+            for name, pair in (("cover", self.cover), ("cloud_size_px", self.cloud_size_px))
+            if pair[0] > pair[1]
+        ]
+        if self.manifest is None and self.synthetic == 0:
+            problems.append("no data: give manifest, or synthetic scenes, or both")
+        if problems:
+            raise ValueError("; ".join(problems))
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How the weights are found.
+
+    steps: optimiser updates; each sees accumulate x batch items.
+    learning_rate: reached after `warmup` steps, then `schedule` down to `final_rate` x learning_rate.
+    schedule: `cosine`, `constant`, or `step` (times step_factor at every step_every updates).
+    gradient_clip: largest gradient norm, 0 for no clipping. ema: decay of the averaged weights, 0 for none.
+    precision: `bf16` is mixed precision. channels_last: memory format; faster on CPU and GPU.
+    checkpoint_every, checkpoint_minutes: the state is saved at whichever comes first; 0 minutes for never.
+    keep_best: checkpoints kept by the validation score `best_by`, of which the `best_is` one wins.
+    trackers: besides metrics.jsonl, which is always written. pictures: validation items drawn.
+    """
+
+    steps: Positive = 1000
+    batch: Positive = 4
+    accumulate: Positive = 1
+    learning_rate: Annotated[float, Gt(0)] = 1e-4
+    warmup: Count = 0
+    schedule: Literal["cosine", "step", "constant"] = "cosine"
+    final_rate: Share = 0.0
+    step_every: Positive = 1000
+    step_factor: Annotated[float, Gt(0), Le(1)] = 0.5
+    weight_decay: Annotated[float, Ge(0)] = 0.0
+    betas: tuple[Annotated[float, Ge(0), Lt(1)], Annotated[float, Ge(0), Lt(1)]] = (0.9, 0.999)
+    gradient_clip: Annotated[float, Ge(0)] = 1.0
+    ema: Annotated[float, Ge(0), Lt(1)] = 0.0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    channels_last: bool = True
+    checkpoint_every: Positive = 500
+    checkpoint_minutes: Annotated[float, Ge(0)] = 10.0
+    validate_every: Positive = 500
+    keep_best: Positive = 1
+    best_by: str = "loss"
+    best_is: Literal["lowest", "highest"] = "lowest"
+    log_every: Positive = 10
+    trackers: tuple[Tracker, ...] = ()
+    pictures: Count = 4
+
+    def __post_init__(self) -> None:
+        if self.warmup > self.steps:
+            raise ValueError(f"warmup {self.warmup} is longer than steps {self.steps}")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that a training needs.
+
+    processor: a name in the table of processors. losses: weight by name in the task's table.
+    tile, overlap: how the trained model cuts a scene, in input pixels.
+    gpu: `wanted` warns where there is none.
+    """
+
+    name: Annotated[str, MinLen(1)]
+    task: str
+    model: ModelConfig
+    data: DataSettings
+    losses: Annotated[dict[str, Annotated[float, Gt(0)]], MinLen(1)]
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    processor: str = "glf-cr"
+    seed: Count = 0
+    tile: Positive = 256
+    overlap: Count = 64
+    gpu: Literal["wanted", "not needed"] = "wanted"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as a preset holds them."""
+        plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return plain
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the values; equal configurations hash alike, whatever the order of their keys."""
+        return config_hash(self.to_dict())
+
+
+def config_hash(values: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) of plain values with sorted keys."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def load_config(path: Path | str, overrides: Mapping[str, object] | Sequence[str] = ()) -> RunConfig:
+    """The preset at `path`, with `overrides` laid over it: {"training.steps": 10} or ["training.steps=10"].
+
+    Raises ConfigError with all that is wrong.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(f"no preset at {path}", fix="give the path of a YAML file with -c")
+    values = read_yaml(path.read_text(encoding="utf-8"), source=str(path))
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds no keys", fix="start from one of the files in presets/")
+    for key, value in _pairs(overrides):
+        _lay_over(values, key, value)
+    return parse_settings(RunConfig, values, source=str(path))
+
+
+def parse_settings(kind: type[_T], values: Mapping[str, Any], *, source: str) -> _T:
+    """`values` as the frozen dataclass `kind`, with its nested dataclasses.
+
+    Nothing is coerced but int to float and list to tuple. Raises ConfigError with all that is wrong.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    known, problems = _known_keys(kind, values)
+    problems += [
+        f"{key} is {value}, not a finite number"
+        for key, value in _flatten(values)
+        if isinstance(value, float) and not math.isfinite(value)
+    ]
+    try:
+        # JSON is the only form that is strict about types and still takes a list for a tuple
+        settings = TypeAdapter(kind).validate_json(json.dumps(known), strict=True)
+    except ValidationError as error:
+        problems += [_describe(item) for item in error.errors(include_url=False, include_context=False)]
+    except TypeError as error:
+        problems.append(f"{error}; use numbers, texts, lists and keys")
+    if problems:
+        these = "it" if len(problems) == 1 else f"all {len(problems)}"
+        fix = f"correct {these} in the file or with -s key=value"
+        raise ConfigError(f"{source}: {'; '.join(problems)}", fix=fix)
+    return settings
+
+
+def read_yaml(text: str, *, source: str) -> object:
+    """YAML as plain values; `1e-4` is a number and a key given twice an error. Raises ConfigError."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    def mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+        keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
+        twice = sorted({str(key) for key in keys if keys.count(key) > 1})
+        if twice:
+            raise yaml.constructor.ConstructorError(problem=f"key {', '.join(twice)} is given twice")
+        return {
+            key: loader.construct_object(value, deep=True) for key, (_, value) in zip(keys, node.value, strict=True)
+        }
+
+    Loader.add_constructor("tag:yaml.org,2002:map", mapping)
+    # YAML 1.1 reads 1e-4 as a text, because its numbers need a point
+    number = re.compile(r"[-+]?(\d[\d_]*)(\.\d*)?[eE][-+]?\d+$")
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+0123456789"))
+    try:
+        return yaml.load(text, Loader)
+    except yaml.YAMLError as error:
+        line = " ".join(str(error).split())
+        raise ConfigError(f"{source} is not YAML: {line}", fix="correct the file") from None
+
+
+def write_yaml(values: Mapping[str, Any]) -> str:
+    """Plain values as YAML in the order given."""
+    import yaml
+
+    text: str = yaml.safe_dump(dict(values), sort_keys=False)
+    return text
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Dotted keys whose values differ, each with its old and new value; None where a key is absent."""
+    flat = [dict(_flatten(old)), dict(_flatten(new))]
+    keys = sorted(flat[0].keys() | flat[1].keys())
+    return {key: (flat[0].get(key), flat[1].get(key)) for key in keys if flat[0].get(key) != flat[1].get(key)}
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    rows: list[tuple[str, Any]] = []
+    for key, value in values.items():
+        rows += _flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [(f"{prefix}{key}", value)]
+    return rows
+
+
+def _pairs(overrides: Mapping[str, object] | Sequence[str]) -> list[tuple[str, object]]:
+    if isinstance(overrides, Mapping):
+        return list(overrides.items())
+    pairs: list[tuple[str, object]] = []
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"-s {text!r} has no key=value", fix="write -s training.steps=100")
+        pairs.append((key.strip(), read_yaml(value, source=f"-s {text}")))
+    return pairs
+
+
+def _lay_over(values: dict[str, Any], key: str, value: object) -> None:
+    *parents, last = key.split(".")
+    for parent in parents:
+        below = values.setdefault(parent, {})
+        if not isinstance(below, dict):
+            raise ConfigError(f"-s {key}: {parent} is {below!r} and has no keys", fix="name the key by its full path")
+        values = below
+    values[last] = value
+
+
+def _known_keys(kind: type, values: Mapping[str, Any], prefix: str = "") -> tuple[dict[str, Any], list[str]]:
+    """`values` without the keys that `kind` lacks, at every level, and a complaint for each of those.
+
+    Validation by pydantic would drop them in silence, or, told to forbid them, leave the rest unchecked.
+    """
+    types = typing.get_type_hints(kind)
+    names = [item.name for item in dataclasses.fields(kind)]
+    kept: dict[str, Any] = {}
+    problems: list[str] = []
+    for key, value in values.items():
+        if key not in names:
+            near = difflib.get_close_matches(str(key), names, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(names)}"
+            problems.append(f"unknown key {prefix}{key} ({hint})")
+        elif dataclasses.is_dataclass(types[key]) and isinstance(value, Mapping):
+            kept[key], below = _known_keys(types[key], value, f"{prefix}{key}.")
+            problems += below
+        else:
+            kept[key] = value
+    return kept, problems
+
+
+def _describe(item: Mapping[str, Any]) -> str:
+    where = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "missing":
+        return f"{where} is missing"
+    message = str(item["msg"]).removeprefix("Value error, ")
+    found = "" if isinstance(item["input"], dict) else f", found {item['input']!r}"
+    return f"{where}: {message[:1].lower()}{message[1:]}{found}"

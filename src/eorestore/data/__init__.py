@@ -1,0 +1,1 @@
+"""Scenes for training and tests: manifests, readers, simulators."""

@@ -1,0 +1,1 @@
+"""Differences to minimise; every one takes `valid`."""

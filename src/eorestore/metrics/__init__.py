@@ -1,0 +1,1 @@
+"""Scores to report; every one takes `valid`."""

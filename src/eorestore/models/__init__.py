@@ -1,0 +1,1 @@
+"""Networks and baselines behind one contract."""

@@ -1,0 +1,88 @@
+"""What every model has to beat: nothing, the scene's mean, smooth interpolation, regression on SAR.
+
+None has a parameter; what they know they learn from the clear pixels of the scene, in `prepare`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from eorestore.errors import MaskError
+from eorestore.models.model import Model, Output, Prepared, SceneSample, Settings
+from eorestore.models.scene_estimate import REACH, apply_regression, fit_regression, interpolate, sar_features
+
+
+@dataclass(frozen=True)
+class BaselineSettings(Settings):
+    """Baselines have nothing to set."""
+
+
+class Identity(Model):
+    """Returns its input."""
+
+    settings_type: ClassVar[type[Settings]] = BaselineSettings
+    reach = 0
+    tiling = "crop"
+
+    def forward(self, *, cloudy: Tensor) -> Output:
+        """Cloudy (batch, band, y, x) as it is."""
+        return Output(cloudy)
+
+
+class BandMean(Model):
+    """Fills with the mean of each band over the scene's clear pixels."""
+
+    settings_type: ClassVar[type[Settings]] = BaselineSettings
+    reach = 0
+    tiling = "crop"
+    needs_scene = True
+
+    def prepare(self, scene: SceneSample) -> Prepared:
+        """Means (band,) over clear pixels. Raises MaskError where there are none."""
+        cloudy, clear = scene.overview["cloudy"], 1 - scene.overview["mask"]
+        count = clear.sum()
+        if float(count) == 0:
+            raise MaskError("no clear pixel to take a mean of", fix="give a tighter mask or a larger scene")
+        return Prepared(constants={"mean": (cloudy * clear).sum(dim=(0, 2, 3)) / count})
+
+    def forward(self, *, cloudy: Tensor, mean: Tensor) -> Output:
+        """The mean (1, band) everywhere."""
+        return Output(mean[..., None, None].expand_as(cloudy))
+
+
+class Inpaint(Model):
+    """Smooth interpolation from the surrounding clear pixels: the harmonic surface through them."""
+
+    settings_type: ClassVar[type[Settings]] = BaselineSettings
+    reach = 0
+    tiling = "crop"
+    needs_scene = True
+
+    def prepare(self, scene: SceneSample) -> Prepared:
+        """The surface over the overview. Raises MaskError without clear pixels."""
+        return Prepared(maps={"surface": interpolate(scene.overview["cloudy"], 1 - scene.overview["mask"])})
+
+    def forward(self, *, surface: Tensor) -> Output:
+        """The surface (batch, band, y, x)."""
+        return Output(surface)
+
+
+class SarRegression(Model):
+    """Least squares from SAR (as it is and smoothed) to every band, fitted on the scene's clear pixels."""
+
+    settings_type: ClassVar[type[Settings]] = BaselineSettings
+    reach = REACH
+    tiling = "crop"
+    needs_scene = True
+
+    def prepare(self, scene: SceneSample) -> Prepared:
+        """Coefficients (feature + 1, band). Raises MaskError without clear pixels."""
+        pieces = [(sar_features(window["sar"]), window["cloudy"], window["mask"]) for window in scene.windows]
+        return Prepared(constants={"coefficients": fit_regression(pieces)})
+
+    def forward(self, *, sar: Tensor, coefficients: Tensor) -> Output:
+        """Bands from SAR (batch, 2, y, x) with coefficients (1, feature + 1, band)."""
+        return Output(apply_regression(sar_features(sar), coefficients))

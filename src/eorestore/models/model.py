@@ -1,0 +1,86 @@
+"""The contract of every network: arithmetic on normalised tensors; knows no file, device, loss or unit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from torch import Tensor, nn
+
+Tiling = Literal["crop", "blend"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Base of every model's settings: a frozen dataclass of plain values that rebuilds the model."""
+
+
+class Output(NamedTuple):
+    """What a model returns: the image (batch, band, y, x), normalised, and named extra maps of the same size."""
+
+    image: Tensor
+    extras: Mapping[str, Tensor] = {}
+
+
+@dataclass(frozen=True)
+class SceneSample:
+    """A scene as `prepare` sees it, encoded.
+
+    overview: (1, band, y, x) tensors of the whole scene, averaged over blocks of `factor` pixels; `cloudy` is
+        averaged over clear valid pixels only. Key `mask` (1, 1, y, x) is 1 where no clear pixel was in a block,
+        0 elsewhere.
+    windows: full-resolution pieces spread over the scene, each with the same keys; `mask` is 1 where a pixel
+        is to be restored or not valid. The whole scene is the one piece when factor is 1.
+    """
+
+    overview: Mapping[str, Tensor]
+    windows: tuple[Mapping[str, Tensor], ...]
+    factor: int = 1
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What `prepare` learned. Every entry reaches forward as a keyword of its name.
+
+    maps: (1, band, y, x) over the overview; the Restorer samples them at each tile.
+    constants: tensors of any shape, the same for every tile; forward gets them with a batch axis of 1 in front.
+    """
+
+    maps: Mapping[str, Tensor] = field(default_factory=dict)
+    constants: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Model(nn.Module):
+    """A network with its size rules.
+
+    scale: output pixels per input pixel, per axis.
+    multiple_of: input sides must divide by this; the Restorer pads and crops.
+    reach: receptive-field radius in input pixels; None where it is global.
+    phase: tile origins must be multiples of this (windows, unshuffle).
+    tiling: `crop` (halo and crop, exact, needs reach) or `blend` (cosine).
+    needs_scene: whether `prepare` must run before forward.
+
+    forward(*, cloudy, sar, mask, ...) -> Output. The keywords are the Processor's inputs, `mask` (1 where a pixel
+    is to be restored) for a model that wants it, and the names in Prepared.
+    """
+
+    settings_type: ClassVar[type[Settings]]
+    scale: int = 1
+    multiple_of: int = 1
+    reach: int | None = None
+    phase: int = 1
+    tiling: Tiling = "blend"
+    needs_scene: bool = False
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self.settings = settings
+
+    def prepare(self, scene: SceneSample) -> Prepared:  # noqa: ARG002 - the contract's argument
+        """What a model must learn from the whole scene before it restores a tile. Raises MaskError."""
+        return Prepared()
+
+    def forward(self, **inputs: Any) -> Output:
+        """Restore one batch; each network states its own keywords."""
+        raise TypeError(f"{type(self).__name__} does not define forward")

@@ -1,0 +1,123 @@
+"""What a scene tells about its own hidden pixels: smooth interpolation and regression on SAR; knows no file.
+
+Both are fitted on the clear pixels of the one scene and need no training. Tensors are (batch, band, y, x).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from eorestore.errors import MaskError
+from eorestore.models.model import Prepared, SceneSample
+
+SIGMAS = (2.0, 6.0)  # Gaussian widths in pixels at which the SAR image is seen, besides the image itself
+REACH = 18  # pixels: three times the widest
+_RIDGE = 1e-3
+_RELAXATIONS = 30
+
+
+def interpolate(values: Tensor, known: Tensor) -> Tensor:
+    """Fill pixels where `known` (batch, 1, y, x) is 0 with the harmonic surface through the known ones.
+
+    Solves Laplace's equation coarse to fine: the known pixels are averaged over 2 x 2 blocks down to one pixel,
+    then each level starts from the coarser one and is relaxed by Jacobi steps (a cascadic multigrid, Bornemann and
+    Deuflhard 1996). Raises MaskError where nothing is known.
+    """
+    if not bool((known > 0).any()):
+        raise MaskError("no clear pixel to interpolate from", fix="give a tighter mask or a larger scene")
+    known = (known > 0).to(values.dtype)
+    if bool(known.all()):
+        return values
+    filled = _coarse_to_fine(values * known, known)
+    return torch.where(known > 0, values, filled)
+
+
+def _coarse_to_fine(values: Tensor, known: Tensor) -> Tensor:
+    height, width = values.shape[-2:]
+    if min(height, width) > 1 and not bool(known.all()):
+        even = (0, width % 2, 0, height % 2)
+        padded, weight = F.pad(values * known, even), F.pad(known, even)
+        share = F.avg_pool2d(weight, 2)
+        coarse = F.avg_pool2d(padded, 2) / share.clamp_min(1e-6)
+        below = _coarse_to_fine(coarse, (share > 0).to(values.dtype))
+        surface = F.interpolate(below, scale_factor=2, mode="bilinear")[..., :height, :width]
+    else:
+        total = known.sum(dim=(-2, -1), keepdim=True)
+        mean = (values * known).sum(dim=(-2, -1), keepdim=True) / total.clamp_min(1)
+        surface = mean.expand_as(values)
+    surface = torch.where(known > 0, values, surface)
+    for _ in range(_RELAXATIONS):
+        around = F.pad(surface, (1, 1, 1, 1), mode="replicate")
+        across = around[..., 1:-1, :-2] + around[..., 1:-1, 2:]
+        down = around[..., :-2, 1:-1] + around[..., 2:, 1:-1]
+        surface = torch.where(known > 0, values, (across + down) / 4)
+    return surface
+
+
+def sar_features(sar: Tensor) -> Tensor:
+    """(batch, feature, y, x): the SAR bands as they are and smoothed by each of SIGMAS; linear in dB."""
+    return torch.cat([sar, *(_smooth(sar, sigma) for sigma in SIGMAS)], dim=1)
+
+
+def fit_regression(windows: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+    """Least squares from features to bands over clear pixels: coefficients (feature + 1, band), constant last.
+
+    windows: (features, bands, mask) with mask 1 where a pixel is hidden. A small ridge keeps the normal equations
+    solvable where a feature is constant. Raises MaskError without clear pixels.
+    """
+    gram = moment = None
+    for features, bands, mask in windows:
+        clear = mask[:, 0] < 0.5
+        rows = features.movedim(1, -1)[clear].double()
+        rows = torch.cat([rows, torch.ones(len(rows), 1, dtype=torch.float64)], dim=1)
+        targets = bands.movedim(1, -1)[clear].double()
+        square, product = rows.T @ rows, rows.T @ targets
+        gram = square if gram is None else gram + square
+        moment = product if moment is None else moment + product
+    if gram is None or moment is None or float(gram[-1, -1]) < len(gram):
+        raise MaskError("too few clear pixels for a regression", fix="give a tighter mask or a larger scene")
+    ridge = _RIDGE * float(gram[-1, -1]) * torch.eye(len(gram), dtype=torch.float64)
+    ridge[-1, -1] = 0
+    return torch.linalg.solve(gram + ridge, moment).float()
+
+
+def apply_regression(features: Tensor, coefficients: Tensor) -> Tensor:
+    """Bands (batch, band, y, x) from features and coefficients (feature + 1, band) or (batch, feature + 1, band)."""
+    if coefficients.ndim == 2:
+        coefficients = coefficients[None]
+    weights, constant = coefficients[:, :-1], coefficients[:, -1]
+    return torch.einsum("bfyx,bfc->bcyx", features, weights.expand(len(features), -1, -1)) + constant[..., None, None]
+
+
+def prepare_estimate(scene: SceneSample) -> Prepared:
+    """Regression on SAR plus the interpolated remainder: maps `surface`, constants `coefficients`.
+
+    The regression explains deviations from the scene's interpolation: features and bands are taken relative to
+    their own broad means, so that what interpolation already knows is not asked of SAR again.
+    """
+    pieces = [(sar_features(window["sar"]), window["cloudy"], window["mask"]) for window in scene.windows]
+    coefficients = fit_regression(pieces)
+    overview = scene.overview
+    explained = apply_regression(sar_features(overview["sar"]), coefficients)
+    surface = interpolate(overview["cloudy"] - explained, 1 - overview["mask"])
+    return Prepared({"surface": surface}, {"coefficients": coefficients})
+
+
+def estimate(sar: Tensor, surface: Tensor, coefficients: Tensor) -> Tensor:
+    """The hidden pixels as `prepare_estimate` sees them: remainder + regression, (batch, band, y, x)."""
+    return surface + apply_regression(sar_features(sar), coefficients)
+
+
+def _smooth(image: Tensor, sigma: float) -> Tensor:
+    radius = round(3 * sigma)
+    offsets = torch.arange(-radius, radius + 1, dtype=image.dtype, device=image.device)
+    kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
+    kernel = (kernel / kernel.sum()).repeat(image.shape[1], 1, 1)
+    down = F.pad(image, (0, 0, radius, radius), mode="replicate")
+    down = F.conv2d(down, kernel[..., None], groups=image.shape[1])
+    across = F.pad(down, (radius, radius, 0, 0), mode="replicate")
+    return F.conv2d(across, kernel[:, :, None], groups=image.shape[1])

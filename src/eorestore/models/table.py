@@ -1,0 +1,44 @@
+"""Every network and baseline by name: the only table of models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from eorestore.errors import UnknownNameError
+from eorestore.models.baselines import BandMean, Identity, Inpaint, SarRegression
+from eorestore.models.glf_cr import GLFCR
+from eorestore.models.model import Model
+from eorestore.models.settings import settings_from_dict
+
+MODELS: Mapping[str, type[Model]] = {
+    "glf-cr": GLFCR,
+    "identity": Identity,
+    "band-mean": BandMean,
+    "inpaint": Inpaint,
+    "sar-regression": SarRegression,
+}
+
+
+def build_model(name: str, settings: Mapping[str, Any], *, seed: int = 0) -> Model:
+    """The model called `name`, with settings as plain values and weights drawn from `seed`.
+
+    The global random state is left as it was. Raises UnknownNameError and ConfigError.
+    """
+    if name not in MODELS:
+        raise UnknownNameError("network", name, MODELS)
+    model_type = MODELS[name]
+    values = settings_from_dict(model_type.settings_type, settings, model=name)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return model_type(values)
+
+
+def model_name(model: Model) -> str:
+    """The name under which the class of `model` stands in the table. Raises UnknownNameError."""
+    for name, model_type in MODELS.items():
+        if type(model) is model_type:
+            return name
+    raise UnknownNameError("network", type(model).__name__, MODELS)

@@ -1,0 +1,47 @@
+"""Conversions between physical units; knows no file and never guesses a unit from magnitudes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eorestore.errors import UnitError
+from eorestore.raster import Raster, Unit
+
+POWER_FLOOR = 1e-6  # -60 dB: below the noise of every sensor, keeps the logarithm finite
+
+
+def power_to_decibel(power: NDArray[np.float32]) -> NDArray[np.float32]:
+    """10 log10(power); zero and below become -60 dB."""
+    return (10.0 * np.log10(np.maximum(power, POWER_FLOOR))).astype(np.float32)
+
+
+def decibel_to_power(decibel: NDArray[np.float32]) -> NDArray[np.float32]:
+    """10 ** (decibel / 10)."""
+    return np.power(10.0, decibel / 10.0, dtype=np.float32)
+
+
+def convert(raster: Raster, unit: Unit) -> Raster:
+    """The raster with all bands in `unit`. Raises UnitError where no conversion exists."""
+    units = {band.unit for band in raster.bands}
+    if units == {unit}:
+        return raster
+    if len(units) != 1:
+        raise UnitError(f"bands carry several units: {', '.join(sorted(units))}", fix="convert them one by one")
+    values = _convert(raster.values, units.pop(), unit)
+    return replace(raster, values=values, bands=raster.bands.with_unit(unit))
+
+
+def _convert(values: NDArray[np.float32], have: Unit, want: Unit) -> NDArray[np.float32]:
+    radar = {Unit.DECIBEL, Unit.POWER, Unit.AMPLITUDE}
+    if not {have, want} <= radar:
+        raise UnitError(f"no conversion from {have} to {want}", fix="declare the unit that the file holds")
+    if have is Unit.DECIBEL:
+        power = decibel_to_power(values)
+    else:
+        power = np.square(values) if have is Unit.AMPLITUDE else values
+    if want is Unit.DECIBEL:
+        return power_to_decibel(power)
+    return np.sqrt(np.maximum(power, 0)) if want is Unit.AMPLITUDE else power

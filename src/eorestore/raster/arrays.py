@@ -1,0 +1,39 @@
+"""xarray DataArrays as Rasters; xarray itself is not imported, the array brings what is needed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from eorestore.errors import BandError, GridError
+from eorestore.raster.bands import Band, BandSet, Unit, canonical_name, known_band
+from eorestore.raster.grid import Grid
+from eorestore.raster.raster import Raster
+
+
+def raster_from_dataarray(array: Any, unit: Unit) -> Raster:  # noqa: ANN401 - the package is optional
+    """A DataArray (band, y, x) with a `band` coordinate of names and a CRS (`.rio`) as a Raster in `unit`.
+
+    NaN in any band makes a pixel invalid. Raises BandError and GridError.
+    """
+    if array.ndim != 3 or "band" not in array.coords:
+        raise BandError(
+            f"the array has dimensions {tuple(array.dims)}", fix="give (band, y, x) with a band coordinate of names"
+        )
+    names = [canonical_name(str(name)) for name in array.coords["band"].values]
+    bands = BandSet(tuple(_band(name, unit) for name in names))
+    accessor = getattr(array, "rio", None)
+    if accessor is None or accessor.crs is None:
+        raise GridError("the array has no CRS", fix="import rioxarray and call .rio.write_crs(...)")
+    transform = tuple(float(value) for value in tuple(accessor.transform())[:6])
+    values = np.asarray(array.values, dtype=np.float32)
+    valid = np.isfinite(values).all(axis=0)
+    a, b, c, d, e, f = transform
+    grid = Grid(accessor.crs.to_wkt(), (a, b, c, d, e, f), *values.shape[1:])
+    return Raster(np.nan_to_num(values), valid, bands, grid)
+
+
+def _band(name: str, unit: Unit) -> Band:
+    known = known_band(name)
+    return Band(name, unit, known.wavelength if known else None)

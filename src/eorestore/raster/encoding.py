@@ -1,0 +1,75 @@
+"""What the raw numbers of a file mean: dtype, scale, offset and nodata, with an exact way back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """physical = raw * scale + offset, one pair for all bands of a file.
+
+    Sentinel-2 DN before baseline 04.00: scale 1e-4, offset 0; from 04.00 on: scale 1e-4, offset -0.1.
+    """
+
+    dtype: str
+    scale: float = 1.0
+    offset: float = 0.0
+    nodata: float | None = None
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether raw values are integers."""
+        return np.issubdtype(np.dtype(self.dtype), np.integer)
+
+    def valid(self, raw: NDArray[Any]) -> NDArray[np.bool_]:
+        """(y, x) pixels of a raw (band, y, x) block that hold an observation.
+
+        Not valid is a pixel with a value that is not finite in any band; with nodata other than 0 one that
+        carries it in any band; with nodata 0 one that carries it in all bands, since a single band may
+        truly be 0 (B10 over land).
+        """
+        valid = np.ones(raw.shape[1:], dtype=bool)
+        if not self.is_integer:
+            valid &= np.isfinite(raw).all(axis=0)
+        if self.nodata is not None and np.isfinite(self.nodata):
+            marked = raw == np.asarray(self.nodata, dtype=self.dtype)
+            valid &= ~(marked.all(axis=0) if self.nodata == 0 else marked.any(axis=0))
+        return valid
+
+    def decode(self, raw: NDArray[Any]) -> NDArray[np.float32]:
+        """Raw values as physical float32; values that are not finite become 0 (see `valid`)."""
+        values = raw.astype(np.float32)
+        if not self.is_integer:
+            np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        if self.scale != 1.0:
+            values *= np.float32(self.scale)
+        if self.offset != 0.0:
+            values += np.float32(self.offset)
+        return values
+
+    def encode(self, values: NDArray[np.float32]) -> NDArray[Any]:
+        """Physical values as raw ones: rounded and clipped to the dtype, never onto nodata.
+
+        With nodata 0 (or none declared) an unsigned type starts at 1, so that no pixel becomes nodata.
+        """
+        raw = values.copy()
+        if self.offset != 0.0:
+            raw -= np.float32(self.offset)
+        if self.scale != 1.0:
+            raw *= np.float32(1.0 / self.scale)
+        if not self.is_integer:
+            return raw.astype(self.dtype)
+        limits = np.iinfo(self.dtype)
+        low, high = float(limits.min), float(limits.max)
+        if self.nodata is not None and self.nodata <= max(low, 0.0):
+            low = max(low, self.nodata + 1.0)
+        if self.nodata == limits.max:
+            high -= 1.0
+        np.rint(raw, out=raw)
+        np.clip(raw, low, high, out=raw)
+        return raw.astype(self.dtype)

@@ -1,0 +1,18 @@
+"""Processor + Model + tiling: scene in, raster out. Importing it is light; torch comes with the first restoration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from eorestore.restorer.restore import Restored, Restorer, load_restorer, restore_raster
+
+__all__ = ["Restored", "Restorer", "load_restorer", "restore_raster"]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - the module's own attributes
+    if name in __all__:
+        from eorestore.restorer import restore
+
+        return getattr(restore, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

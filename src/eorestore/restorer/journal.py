@@ -1,0 +1,180 @@
+"""Finished rows on disk before the file is whole, so that a killed run can go on; knows no model and no format."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from eorestore.errors import UsageError, WriteError
+from eorestore.models.model import Prepared
+from eorestore.restorer.scene import PackedMask
+
+_STRIP = 256
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a row of the result weighs: bands and dtype of the image, and the width of both layers."""
+
+    bands: int
+    dtype: str
+    size: tuple[int, int]
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row of all bands."""
+        return self.bands * self.size[1] * np.dtype(self.dtype).itemsize
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes of image and source layer together."""
+        return self.size[0] * (self.row_bytes + self.size[1])
+
+
+class Journal:
+    """A folder beside the output: rows at fixed offsets, and a line for each strip once it is safely on disk.
+
+    image.raw (row, band, x) and source.raw (row, x) are written in place; journal.jsonl gets one line a strip after
+    fsync, with a checksum. settings.json names the run; a folder of another run is refused.
+    """
+
+    def __init__(self, folder: Path, layout: Layout, *, identity: Mapping[str, Any], resume: bool) -> None:
+        self.folder, self.layout = folder, layout
+        self._identity = json.loads(json.dumps(identity))
+        self.rows_done = 0
+        try:
+            if resume and (folder / "settings.json").is_file():
+                self._check_identity()
+                self.rows_done = self._verified_rows()
+            else:
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir(parents=True)
+                (folder / "settings.json").write_text(json.dumps(self._identity, indent=1))
+            self._image, self._source = self._open("image.raw"), self._open("source.raw")
+            self._lines = (folder / "journal.jsonl").open("a")
+        except OSError as error:
+            raise _cannot_write(folder, error) from None
+
+    def write(self, first: int, raw: NDArray[Any], source: NDArray[np.uint8]) -> None:
+        """One finished strip of rows; on disk when this returns. Raises WriteError."""
+        count = raw.shape[1]
+        block = np.ascontiguousarray(raw.swapaxes(0, 1))
+        try:
+            self._image.seek(first * self.layout.row_bytes)
+            self._image.write(block.data)
+            self._source.seek(first * self.layout.size[1])
+            self._source.write(np.ascontiguousarray(source).data)
+            for handle in (self._image, self._source):
+                handle.flush()
+                os.fsync(handle.fileno())
+            self._lines.write(json.dumps({"row": first, "rows": count, "crc": zlib.crc32(block.data)}) + "\n")
+            self._lines.flush()
+            os.fsync(self._lines.fileno())
+        except OSError as error:
+            raise _cannot_write(self.folder, error) from None
+        self.rows_done = first + count
+
+    def read(self, first: int, count: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Rows that were written: raw (band, y, x) and source (y, x)."""
+        width = self.layout.size[1]
+        self._image.seek(first * self.layout.row_bytes)
+        block = np.frombuffer(self._image.read(count * self.layout.row_bytes), self.layout.dtype)
+        self._source.seek(first * width)
+        source = np.frombuffer(self._source.read(count * width), np.uint8)
+        return block.reshape(count, self.layout.bands, width).swapaxes(0, 1), source.reshape(count, width)
+
+    def strips(self) -> Iterator[tuple[int, NDArray[Any], NDArray[np.uint8]]]:
+        """Everything that was written, from the top, in strips of at most 256 rows."""
+        for first in range(0, self.rows_done, _STRIP):
+            yield first, *self.read(first, min(_STRIP, self.rows_done - first))
+
+    def save_survey(self, mask: PackedMask | None, prepared: Prepared, facts: Mapping[str, float]) -> None:
+        """What was learned before the first strip, so that a resumed run uses the very same numbers."""
+        import torch
+
+        tensors = {f"map.{name}": value.contiguous() for name, value in prepared.maps.items()}
+        tensors |= {f"constant.{name}": value.contiguous() for name, value in prepared.constants.items()}
+        if mask is not None:
+            tensors["mask"] = torch.from_numpy(mask.bits)
+        try:
+            save_file(tensors, self.folder / "survey.partial", metadata={"facts": json.dumps(dict(facts))})
+            (self.folder / "survey.partial").replace(self.folder / "survey.safetensors")
+        except (OSError, SafetensorError) as error:
+            raise _cannot_write(self.folder, error) from None
+
+    def load_survey(self) -> tuple[PackedMask | None, Prepared, dict[str, float]] | None:
+        """What `save_survey` stored, or None."""
+        path = self.folder / "survey.safetensors"
+        if not path.is_file():
+            return None
+        from safetensors import safe_open
+
+        tensors = load_file(path)
+        with safe_open(path, framework="pt") as stored:
+            facts = json.loads(stored.metadata()["facts"])
+        bits = tensors.pop("mask", None)
+        mask = None if bits is None else PackedMask(self.layout.size, bits.numpy())
+        maps = {name[4:]: value for name, value in tensors.items() if name.startswith("map.")}
+        constants = {name[9:]: value for name, value in tensors.items() if name.startswith("constant.")}
+        return mask, Prepared(maps, constants), facts
+
+    def close(self) -> None:
+        """Close the files; the folder stays for a later run."""
+        for handle in (self._image, self._source, self._lines):
+            handle.close()
+
+    def remove(self) -> None:
+        """Delete the folder: the output stands."""
+        self.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _open(self, name: str) -> BinaryIO:
+        path = self.folder / name
+        return path.open("r+b" if path.exists() else "w+b")
+
+    def _check_identity(self) -> None:
+        stored = json.loads((self.folder / "settings.json").read_text())
+        changed = sorted(key for key in {*stored, *self._identity} if stored.get(key) != self._identity.get(key))
+        if changed:
+            raise UsageError(
+                f"the interrupted run in {self.folder.name} differs in: {', '.join(changed)}",
+                fix="repeat its options, or start again without --resume",
+            )
+
+    def _verified_rows(self) -> int:
+        """Rows in unbroken order whose checksums hold; a torn last line or block is dropped."""
+        path = self.folder / "journal.jsonl"
+        done, kept = 0, []
+        lines = path.read_text().splitlines() if path.is_file() else []
+        with self._open("image.raw") as image:
+            for line in lines:
+                try:
+                    entry = json.loads(line)
+                except ValueError:
+                    break
+                if entry["row"] != done:
+                    break
+                image.seek(done * self.layout.row_bytes)
+                if zlib.crc32(image.read(entry["rows"] * self.layout.row_bytes)) != entry["crc"]:
+                    break
+                done += entry["rows"]
+                kept.append(line)
+        path.write_text("".join(f"{line}\n" for line in kept))
+        return done
+
+
+def _cannot_write(folder: Path, error: Exception) -> WriteError:
+    return WriteError(
+        f"{folder} cannot be written: {error}", fix="check the folder, its rights and the free space, then --resume"
+    )

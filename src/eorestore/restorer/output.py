@@ -1,0 +1,159 @@
+"""Where finished rows go: one GeoTIFF, a COG, or a folder of band files on their own grids; renamed when complete."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eorestore.errors import UsageError, WriteError
+from eorestore.raster import Window
+from eorestore.raster.encoding import Encoding
+from eorestore.raster.files import RasterFile, RasterWriter, open_raster
+from eorestore.tiling.compositing import Source
+
+SOURCE_ENCODING = Encoding("uint8", nodata=float(Source.NODATA))
+_BAND_STRIP = 1024
+
+
+@dataclass(frozen=True)
+class Target:
+    """A path and what it means: `.tif` and `.tiff` GeoTIFF, `.cog.tif` COG, no suffix a folder of band files."""
+
+    path: Path
+    cog: bool = False
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether the result is a folder of band files."""
+        return self.path.suffix == ""
+
+    @property
+    def source_path(self) -> Path:
+        """The source layer's file."""
+        return self._beside("source.tif")
+
+    @property
+    def sidecar(self) -> Path:
+        """The JSON beside the result."""
+        return self.path.with_name(f"{self.path.name}.json")
+
+    @property
+    def preview(self) -> Path:
+        """The picture beside the result."""
+        return self.path.with_name(f"{self.path.name}.preview.png")
+
+    @property
+    def partial(self) -> Path:
+        """The folder of an unfinished run."""
+        return self.path.with_name(f"{self.path.name}.partial")
+
+    def _beside(self, ending: str) -> Path:
+        return self.path.with_name(f"{self.path.name.removesuffix('.tif').removesuffix('.cog')}.{ending}")
+
+
+def target_for(path: Path, *, cog: bool, overwrite: bool) -> Target:
+    """What `path` asks for. Raises UsageError for an unknown suffix, WriteError where something stands there."""
+    if path.suffix.lower() not in {".tif", ".tiff", ""}:
+        raise UsageError(
+            f"{path.name}: no output format {path.suffix}", fix="use .tif, .cog.tif, or a name without suffix (folder)"
+        )
+    if path.exists() and not overwrite:
+        raise WriteError(f"{path} exists already", fix="choose another name or add --overwrite")
+    if not path.parent.is_dir():
+        raise WriteError(f"there is no folder {path.parent}", fix="create it first")
+    return Target(path, cog or path.name.lower().endswith(".cog.tif"))
+
+
+class Output:
+    """Open writers for the image and, if asked for, the source layer; `write` takes finished rows in order."""
+
+    def __init__(self, target: Target, optical: RasterFile, *, tags: Mapping[str, str], save_source: bool) -> None:
+        self.target, self.optical, self.tags = target, optical, tags
+        self._stack = ExitStack()
+        grid = optical.grid
+        self._image_path = target.path.with_name(f".{target.path.name}.whole.tif") if target.is_folder else target.path
+        self._source_path = target.source_path if save_source else target.path.with_name(f".{target.path.name}.src.tif")
+        self._image = self._stack.enter_context(
+            RasterWriter(
+                self._image_path,
+                grid=grid,
+                encoding=optical.encoding_to_write,
+                descriptions=optical.descriptions,
+                tags=tags,
+                scaled=optical.declares_scale,
+                cog=target.cog and not target.is_folder,
+            )
+        )
+        self._source: RasterWriter | None = None
+        if save_source or target.is_folder:
+            self._source = self._stack.enter_context(
+                RasterWriter(
+                    self._source_path, grid=grid, encoding=SOURCE_ENCODING, descriptions=("source",), tags=tags
+                )
+            )
+        self._keep_source = save_source
+
+    def write(self, first: int, raw: NDArray[Any], source: NDArray[np.uint8]) -> None:
+        """Finished rows from scene row `first` on."""
+        window = Window(first, 0, raw.shape[1], raw.shape[2])
+        self._image.write(window, raw)
+        if self._source is not None:
+            self._source.write(window, source[None])
+
+    def __enter__(self) -> Output:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: Any) -> None:  # noqa: ANN401
+        try:
+            self._stack.__exit__(kind, value, trace)
+            if kind is None and self.target.is_folder:
+                self._split()
+        finally:
+            if self.target.is_folder:
+                self._image_path.unlink(missing_ok=True)
+                if not self._keep_source:
+                    self._source_path.unlink(missing_ok=True)
+
+    def _split(self) -> None:
+        """One file a band on its own grid: untouched pixels as they were, restored ones averaged."""
+        folder = self.target.path.with_name(f".{self.target.path.name}.folder.partial")
+        shutil.rmtree(folder, ignore_errors=True)
+        whole, source = open_raster(self._image_path), open_raster(self._source_path)
+        try:
+            folder.mkdir()
+            for row, member in enumerate(self.optical.members):
+                self._write_member(folder / f"{member.path.stem}.tif", row, whole, source)
+            if self.target.path.exists():
+                shutil.rmtree(self.target.path)
+            folder.replace(self.target.path)
+        except OSError as error:
+            raise WriteError(f"{self.target.path} cannot be written: {error}", fix="check the folder") from None
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _write_member(self, path: Path, row: int, whole: RasterFile, source: RasterFile) -> None:
+        member = self.optical.members[row]
+        native = self.optical.member_file(row)
+        grid = native.grid
+        same = member.grid.same_as(self.optical.base)
+        band = whole.only(row)
+        restored = band if same else band.aligned(grid, name=path.name)
+        touched = source if same else source.aligned(grid, name=path.name, method="most")
+        with RasterWriter(
+            path, grid=grid, encoding=native.encoding_to_write, descriptions=native.descriptions, tags=self.tags
+        ) as writer:
+            for first in range(0, grid.height, _BAND_STRIP):
+                window = Window(first, 0, min(_BAND_STRIP, grid.height - first), grid.width)
+                raw = native.read_raw(window)
+                new = restored.read_raw(window)
+                changed = (touched.read_raw(window) == Source.RESTORED) & np.isfinite(new)
+                limits = np.iinfo(raw.dtype) if raw.dtype.kind in "ui" else None
+                rounded = new if limits is None else np.clip(np.rint(np.nan_to_num(new)), limits.min, limits.max)
+                writer.write(window, np.where(changed, rounded, raw).astype(raw.dtype))

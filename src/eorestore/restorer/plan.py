@@ -1,0 +1,85 @@
+"""What a restoration will take: tiles, memory, bytes and time; imports no torch, so that --dry-run is quick."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from eorestore.errors import UsageError
+from eorestore.models.catalogue import BASELINES, Resolved, SizeRule, read_config, resolve
+from eorestore.tiling.tiles import TilePlan, plan_tiles
+
+BASE_MEGABYTES = 450  # interpreter, torch, GDAL and its cache of 64 MB
+_ACTIVATIONS = 260  # float32 values alive per input pixel in a forward of a compact network
+_DEFAULT_TILE = 256
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What tiling needs to know of a model before it is loaded."""
+
+    resolved: Resolved
+    rule: SizeRule
+    tile: int
+    overlap: int
+    config: Mapping[str, Any]
+
+
+def model_facts(model: str, *, tile: int | None = None, overlap: int | None = None) -> ModelFacts:
+    """The size rule of a model by name or path. Raises UnknownNameError, CheckpointError, MissingError, UsageError."""
+    resolved = resolve(model)
+    if resolved.kind == "preset":
+        raise UsageError(
+            f"{model} is a preset without weights", fix=f"train it first: eorestore train -c {model} --name RUN"
+        )
+    if resolved.path is None:
+        return ModelFacts(resolved, BASELINES[resolved.name], tile or _DEFAULT_TILE, 0, {})
+    config = read_config(resolved.path)
+    rule = SizeRule.from_config(config)
+    chosen = config["overlap"] if overlap is None else overlap
+    return ModelFacts(resolved, rule, tile or config["tile"], chosen, config)
+
+
+def plan_scene(size: tuple[int, int], facts: ModelFacts) -> TilePlan:
+    """Tiles for a scene, or one tile where the scene is smaller."""
+    rule = facts.rule
+    return plan_tiles(
+        size,
+        tile=facts.tile,
+        overlap=facts.overlap,
+        mode=rule.tiling,
+        reach=rule.reach,
+        multiple_of=rule.multiple_of,
+        phase=rule.phase,
+    )
+
+
+def megabytes(plan: TilePlan, *, bands: int, dtype: str, facts: ModelFacts, batch: int, masked: bool) -> int:
+    """Estimated peak memory in MB: a few strips of rows, the tiles in the model, and what is loaded anyway."""
+    width = plan.size[1]
+    rows = max(row[0].window.height for row in plan.rows)
+    strip = rows * width * bands
+    raw, floats = strip * np.dtype(dtype).itemsize, strip * 4
+    context = 2 if masked else 1
+    strips = raw * (3 + context) + floats * (1 + context)
+    tile = max(tile.window.height * tile.window.width for tile in plan)
+    depth = _ACTIVATIONS if facts.config else 4 * bands
+    model = batch * tile * depth * 4 + 4 * int(facts.config.get("parameters", 0))
+    return round(BASE_MEGABYTES + (strips + model) / 1e6)
+
+
+def fit_budget(
+    size: tuple[int, int], facts: ModelFacts, *, budget: int, bands: int, dtype: str, batch: int, masked: bool
+) -> ModelFacts:
+    """The facts with the largest tile whose estimate stays within `budget` MB. Raises UsageError where none does."""
+    step = max(facts.rule.multiple_of, facts.rule.phase, 16)
+    for tile in range(max(facts.tile, step), step - 1, -step):
+        overlap = min(facts.overlap, tile // 4)
+        trial = ModelFacts(facts.resolved, facts.rule, tile, overlap, facts.config)
+        need = megabytes(plan_scene(size, trial), bands=bands, dtype=dtype, facts=trial, batch=batch, masked=masked)
+        if need <= budget:
+            return trial
+    raise UsageError(f"no tile fits into {budget} MB", fix=f"allow at least {need} MB or take --batch 1")

@@ -1,0 +1,108 @@
+"""A scene as the restorer sees it: optical pixels, SAR on the same grid, and which pixels are to be restored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eorestore.raster import BandSet, Grid, Raster, Window
+from eorestore.raster.encoding import Encoding
+
+
+class Pixels(Protocol):
+    """Whatever gives raw values by window: a RasterFile or a Raster in memory."""
+
+    @property
+    def bands(self) -> BandSet:
+        """Bands in the order of the values."""
+
+    @property
+    def encoding(self) -> Encoding:
+        """What raw values mean."""
+
+    @property
+    def grid(self) -> Grid:
+        """Where the pixels lie."""
+
+    def read_raw(self, window: Window | None = None) -> NDArray[Any]:
+        """Raw values (band, y, x) of a window."""
+
+
+@dataclass(frozen=True)
+class MemoryPixels:
+    """A Raster in memory in the form of a file: float32 physical values, NaN where not valid."""
+
+    raster: Raster
+    encoding: Encoding = field(default_factory=lambda: Encoding("float32", nodata=float("nan")))
+
+    @property
+    def bands(self) -> BandSet:
+        """Bands of the raster."""
+        return self.raster.bands
+
+    @property
+    def grid(self) -> Grid:
+        """Grid of the raster."""
+        return self.raster.grid
+
+    def read_raw(self, window: Window | None = None) -> NDArray[np.float32]:
+        """Values of a window; NaN where not valid."""
+        piece = self.raster if window is None else self.raster.crop(window)
+        return np.where(piece.valid, piece.values, np.float32(np.nan))
+
+
+class PackedMask:
+    """A bool (y, x) mask of a whole scene, eight pixels a byte: 15 MB for 10980 x 10980."""
+
+    def __init__(self, size: tuple[int, int], bits: NDArray[np.uint8] | None = None) -> None:
+        self.size = size
+        self.bits = np.zeros((size[0], -(-size[1] // 8)), np.uint8) if bits is None else bits
+
+    def write(self, window: Window, mask: NDArray[np.bool_]) -> None:
+        """Store a window whose first column is a multiple of 8."""
+        packed = np.packbits(mask, axis=1)
+        first = window.column // 8
+        self.bits[window.rows, first : first + packed.shape[1]] = packed
+
+    def read(self, window: Window) -> NDArray[np.bool_]:
+        """The mask of a window."""
+        first, last = window.column // 8, -(-(window.column + window.width) // 8)
+        pixels = np.unpackbits(self.bits[window.rows, first:last], axis=1)
+        start = window.column - first * 8
+        return pixels[:, start : start + window.width].astype(bool)
+
+    @classmethod
+    def from_array(cls, mask: NDArray[np.bool_]) -> PackedMask:
+        """Pack a whole mask."""
+        packed = cls((mask.shape[0], mask.shape[1]))
+        packed.write(Window(0, 0, *packed.size), mask)
+        return packed
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Inputs by the model's keywords, all on one grid; `primary` is the one that is restored."""
+
+    inputs: Mapping[str, Pixels]
+    primary: str
+    sun_azimuth: float | None = None
+
+    @property
+    def optical(self) -> Pixels:
+        """The input that is restored."""
+        return self.inputs[self.primary]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.optical.grid.size
+
+
+def physical(pixels: Pixels, raw: NDArray[Any], window: Window) -> Raster:
+    """Raw values of a window as a Raster in physical units."""
+    encoding = pixels.encoding
+    return Raster(encoding.decode(raw), encoding.valid(raw), pixels.bands, pixels.grid.crop(window))

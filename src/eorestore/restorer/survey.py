@@ -1,0 +1,181 @@
+"""The one pass over a scene before it is restored: its mask, its statistics, what `prepare` needs.
+
+Everything is read by windows; what stays in memory is one bit a pixel and an overview of bounded size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from eorestore.errors import DataError, MaskError
+from eorestore.models.model import SceneSample
+from eorestore.processing import Processor
+from eorestore.processing.cloud_mask import HALO, cloud_and_shadow, csmask, shadow_limits, widen
+from eorestore.raster import Raster, Window
+from eorestore.restorer.scene import PackedMask, Pixels, Scene, physical
+
+OVERVIEW = 1200  # longest side of the overview in blocks
+PIECES = 24  # full-resolution pieces that `prepare` sees of a scene larger than the overview
+_PIECE = 256
+_STEP = 1024
+
+MaskOfWindow = Callable[[Window], NDArray[np.bool_]]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What the pass found: the mask (None restores all), shares of pixels, and the sample for `prepare`."""
+
+    mask: PackedMask | None
+    masked_share: float
+    valid_share: float
+    sample: SceneSample | None
+
+
+def survey(
+    scene: Scene, processor: Processor, *, mask: MaskOfWindow | None, wants_sample: bool, nothing_masked: bool = False
+) -> Survey:
+    """Read the scene once. Raises DataError where no pixel is valid, MaskError where `prepare` has nothing clear."""
+    height, width = scene.size
+    packed = PackedMask(scene.size) if mask is not None else None
+    factor = math.ceil(max(height, width) / OVERVIEW)
+    collector = _Collector(scene, processor, factor) if wants_sample else None
+    masked = valid_count = 0
+    for window in _windows(scene.size, factor):
+        covered = mask(window) if mask is not None else np.ones(window.size, dtype=bool)
+        raw = scene.optical.read_raw(window)
+        valid = scene.optical.encoding.valid(raw)
+        masked += int((covered & valid).sum())
+        valid_count += int(valid.sum())
+        if packed is not None:
+            packed.write(window, covered)
+        if collector is not None:
+            collector.add(window, raw, covered & valid | ~valid)
+    if valid_count == 0:
+        raise DataError("the scene has no valid pixel", fix="check its nodata value and its values")
+    sample = collector.finish() if collector is not None else None
+    if sample is not None and not nothing_masked and bool((sample.overview["mask"] == 1).all()):
+        raise MaskError(
+            "no clear pixel is left to learn from: the mask covers the whole scene",
+            fix="give a tighter mask, a larger scene, or a model that needs no clear pixels",
+        )
+    return Survey(packed, masked / valid_count, valid_count / (height * width), sample)
+
+
+def automatic_mask(scene: Scene) -> MaskOfWindow:
+    """The built-in cloud and shadow mask, windowed; the shadow limits are taken once for the scene."""
+    optical = scene.optical
+    pieces = [_read(optical, window) for window in _spread(scene.size, 16, 512)]
+    limits = shadow_limits(pieces)
+
+    def mask(window: Window) -> NDArray[np.bool_]:
+        wide = window.grow(HALO, within=scene.size)
+        cloud, shadow = cloud_and_shadow(_read(optical, wide), limits, sun_azimuth=scene.sun_azimuth)
+        inner = window.relative_to(wide)
+        return widen(cloud | shadow)[inner.rows, inner.columns]
+
+    return mask
+
+
+def network_mask(scene: Scene) -> MaskOfWindow:
+    """The mask of ukis-csmask, windowed with context."""
+
+    def mask(window: Window) -> NDArray[np.bool_]:
+        wide = window.grow(HALO, within=scene.size)
+        inner = window.relative_to(wide)
+        return widen(csmask(_read(scene.optical, wide)))[inner.rows, inner.columns]
+
+    return mask
+
+
+class _Collector:
+    """Adds up block means for the overview and keeps pieces at full resolution."""
+
+    def __init__(self, scene: Scene, processor: Processor, factor: int) -> None:
+        self.scene, self.processor, self.factor = scene, processor, factor
+        height, width = scene.size
+        self.size = -(-height // factor), -(-width // factor)
+        self.keys = [key for key in scene.inputs if key in processor.inputs]
+        self.sums = {key: np.zeros((len(processor.inputs[key].names), *self.size), np.float32) for key in self.keys}
+        self.clear = np.zeros(self.size, np.float32)
+        self.count = np.zeros(self.size, np.float32)
+        self.pieces: list[dict[str, Tensor]] = []
+        count = sum(1 for _ in _windows(scene.size, factor))
+        self.every = max(1, count // PIECES)
+        self.seen = 0
+
+    def add(self, window: Window, raw: NDArray[Any], hidden: NDArray[np.bool_]) -> None:
+        encoded = {}
+        for key in self.keys:
+            pixels = self.scene.inputs[key]
+            values = raw if key == self.scene.primary else pixels.read_raw(window)
+            encoded[key] = self.processor.encode_one(key, physical(pixels, values, window))
+        clear = ~hidden
+        if self.factor == 1 or (self.seen % self.every == 0 and len(self.pieces) < PIECES):
+            self._keep(encoded, hidden)
+        self.seen += 1
+        top, left = window.row // self.factor, window.column // self.factor
+        place = slice(top, top + -(-window.height // self.factor)), slice(left, left + -(-window.width // self.factor))
+        self.clear[place] += _block_sum(clear.astype(np.float32), self.factor)
+        self.count[place] += _block_sum(np.ones(window.size, np.float32), self.factor)
+        for key, values in encoded.items():
+            weighted = values * clear if key == self.scene.primary else values
+            for band, row in enumerate(weighted):
+                self.sums[key][band][place] += _block_sum(row, self.factor)
+
+    def finish(self) -> SceneSample:
+        hidden = (self.clear == 0).astype(np.float32)[None]
+        overview = {"mask": torch.from_numpy(hidden)[None]}
+        for key, total in self.sums.items():
+            divisor = np.maximum(self.clear, 1) if key == self.scene.primary else self.count
+            overview[key] = torch.from_numpy(total / divisor)[None]
+        windows: tuple[Mapping[str, Tensor], ...] = tuple(self.pieces)
+        return SceneSample(overview, (overview,) if self.factor == 1 else windows, self.factor)
+
+    def _keep(self, encoded: Mapping[str, NDArray[np.float32]], hidden: NDArray[np.bool_]) -> None:
+        if self.factor == 1:
+            return
+        height, width = hidden.shape
+        top, left = max((height - _PIECE) // 2, 0), max((width - _PIECE) // 2, 0)
+        rows, columns = slice(top, top + _PIECE), slice(left, left + _PIECE)
+        piece = {key: torch.from_numpy(values[:, rows, columns].copy())[None] for key, values in encoded.items()}
+        piece["mask"] = torch.from_numpy(hidden[rows, columns].astype(np.float32))[None, None]
+        self.pieces.append(piece)
+
+
+def _windows(size: tuple[int, int], factor: int) -> Iterator[Window]:
+    unit = math.lcm(factor, 8)
+    step = max(_STEP // unit, 1) * unit
+    for row in range(0, size[0], step):
+        for column in range(0, size[1], step):
+            yield Window(row, column, min(step, size[0] - row), min(step, size[1] - column))
+
+
+def _spread(size: tuple[int, int], count: int, side: int) -> list[Window]:
+    """At most `count` windows spread evenly; the whole scene where it is small."""
+    if max(size) <= 2 * side:
+        return [Window(0, 0, *size)]
+    per_axis = math.isqrt(count)
+    starts = [
+        sorted({round(index * max(length - side, 0) / (per_axis - 1)) for index in range(per_axis)}) for length in size
+    ]
+    return [Window(row, column, min(side, size[0]), min(side, size[1])) for row in starts[0] for column in starts[1]]
+
+
+def _read(pixels: Pixels, window: Window) -> Raster:
+    return physical(pixels, pixels.read_raw(window), window)
+
+
+def _block_sum(values: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
+    if factor == 1:
+        return values
+    rows = np.add.reduceat(values, np.arange(0, values.shape[0], factor), axis=0)
+    return np.add.reduceat(rows, np.arange(0, values.shape[1], factor), axis=1)  # type: ignore[no-any-return]

@@ -1,0 +1,1 @@
+"""What goes in, what must come out, by which losses and scores."""

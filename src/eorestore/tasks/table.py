@@ -1,0 +1,10 @@
+"""The table of tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from eorestore.tasks.cloud_removal import CLOUD_REMOVAL
+from eorestore.tasks.task import Task
+
+TASKS: Mapping[str, Task] = {"cloud-removal": CLOUD_REMOVAL}

@@ -1,0 +1,1 @@
+"""Scenes larger than memory: integer tile plans, blending, self-ensemble."""

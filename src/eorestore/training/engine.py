@@ -1,0 +1,114 @@
+"""A model, its averaged copy and the optimiser on their device, by Accelerate; knows no data and no schedule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulationPlugin
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from eorestore.config import TrainingSettings
+from eorestore.models.model import Model
+from eorestore.training.state import Progress, load_state, save_state
+from eorestore.training.step import Batch, forward_names, predictor
+
+
+class Engine:
+    """Holds what an update changes.
+
+    predict, predict_final: the model in training, and the one that is validated and kept: the averaged weights
+        where there are any.
+    """
+
+    def __init__(self, model: Model, settings: TrainingSettings, *, sample: Batch, project_dir: Path) -> None:
+        self.accelerator = Accelerator(
+            mixed_precision="no",  # autocast is entered at each call of a model, the averaged one included
+            gradient_accumulation_plugin=GradientAccumulationPlugin(
+                num_steps=settings.accumulate, sync_with_dataloader=False
+            ),
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+            log_with=list(settings.trackers) or None,
+            project_dir=project_dir,
+        )
+        self._settings = settings
+        self._layout = torch.channels_last if settings.channels_last else torch.contiguous_format
+        names = forward_names(model, sample)
+        self.model = model.to(self.device)
+        if settings.channels_last:
+            self.model.to(memory_format=torch.channels_last)
+        self._averaged = _averaged(model, settings.ema)
+        self.final: Model = model if self._averaged is None else cast(Model, self._averaged.module)
+        self._weights = [weight for weight in model.parameters() if weight.requires_grad]
+        self._optimizer = torch.optim.AdamW(
+            self._weights,
+            lr=settings.learning_rate,
+            betas=settings.betas,
+            weight_decay=settings.weight_decay,
+        )
+        self._parallel, self._stepper = self.accelerator.prepare(model, self._optimizer)
+        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=settings.precision == "bf16")
+        self.predict = predictor(self._parallel, names, autocast=autocast)
+        self.predict_final = predictor(self.final, names, autocast=autocast)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model stands."""
+        device: torch.device = self.accelerator.device
+        return device
+
+    def place(self, batch: Batch) -> dict[str, Tensor]:
+        """The batch on the device and in the memory format of the model."""
+        return {
+            name: value.to(self.device, non_blocking=True, memory_format=self._layout)
+            if value.ndim == 4
+            else value.to(self.device, non_blocking=True)
+            for name, value in batch.items()
+        }
+
+    def accumulating(self) -> AbstractContextManager[Any]:
+        """Around each of the `accumulate` backward passes of an update."""
+        context: AbstractContextManager[Any] = self.accelerator.accumulate(self._parallel)
+        return context
+
+    def clip(self) -> Tensor:
+        """The gradient norm before it was clipped."""
+        norm: Tensor = self.accelerator.clip_grad_norm_(self._weights, self._settings.gradient_clip or math.inf)
+        return norm
+
+    def update(self, rate: float) -> None:
+        """One optimiser update at that learning rate, then the averaged weights follow."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._stepper.step()
+        self._stepper.zero_grad()
+        if self._averaged is not None:
+            self._averaged.update_parameters(self.model)
+
+    def total(self, values: Tensor) -> Tensor:
+        """The sum over all processes."""
+        summed: Tensor = self.accelerator.reduce(values, "sum")
+        return summed
+
+    def save(self, folder: Path, progress: Progress) -> None:
+        """See save_state."""
+        save_state(folder, progress, model=self.model, optimizer=self._optimizer, averaged=self._averaged)
+
+    def load(self, folder: Path, identity: Mapping[str, Any]) -> Progress | None:
+        """See load_state."""
+        return load_state(
+            folder, model=self.model, optimizer=self._optimizer, averaged=self._averaged, identity=identity
+        )
+
+
+def _averaged(model: Model, decay: float) -> AveragedModel | None:
+    if not decay:
+        return None
+    follow = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    return AveragedModel(model, multi_avg_fn=follow, use_buffers=True)

@@ -1,0 +1,59 @@
+"""A fixed set of validation items as one picture, a row an item: input, SAR, prediction, target; knows no model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+_GAP = 4  # white pixels between panels
+
+
+def write_pictures(path: Path, image: Tensor, batch: Mapping[str, Tensor], *, rgb: tuple[int, ...]) -> None:
+    """Write the PNG of a batch. image: (batch, band, y, x). rgb: the bands shown as red, green and blue."""
+    from matplotlib.image import imsave
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    imsave(path, sheet(image, batch, rgb=rgb).transpose(1, 2, 0).copy())
+
+
+def sheet(image: Tensor, batch: Mapping[str, Tensor], *, rgb: tuple[int, ...]) -> NDArray[np.uint8]:
+    """The picture as (3, y, x).
+
+    Input, prediction and target share the stretch from the 2nd to the 98th percentile of the target, so that they
+    can be compared; SAR has its own, of its first band.
+    """
+    rows = []
+    for item in range(image.shape[0]):
+        target = _bands(batch["target"][item], rgb)
+        panels = [_stretch(_bands(shown, rgb), like=target) for shown in (image[item], batch["target"][item])]
+        if "sar" in batch:
+            radar = _bands(batch["sar"][item], (0, 0, 0))
+            panels.insert(0, _stretch(radar, like=radar))
+        if "cloudy" in batch:
+            panels.insert(0, _stretch(_bands(batch["cloudy"][item], rgb), like=target))
+        rows.append(_join(panels, axis=2))
+    return _join(rows, axis=1)
+
+
+def _bands(image: Tensor, which: tuple[int, ...]) -> NDArray[np.float32]:
+    values: NDArray[np.float32] = image[list(which)].detach().float().cpu().numpy()
+    return values
+
+
+def _stretch(values: NDArray[np.float32], *, like: NDArray[np.float32]) -> NDArray[np.uint8]:
+    low, high = np.nanpercentile(like, (2, 98))
+    scaled = np.nan_to_num((values - low) / max(high - low, 1e-6))
+    grey: NDArray[np.uint8] = (255 * np.clip(scaled, 0, 1)).astype(np.uint8)
+    return grey
+
+
+def _join(panels: list[NDArray[np.uint8]], *, axis: int) -> NDArray[np.uint8]:
+    shape = list(panels[0].shape)
+    shape[axis] = _GAP
+    gap = np.full(shape, 255, dtype=np.uint8)
+    spaced = [part for panel in panels for part in (gap, panel)][1:]
+    return np.concatenate(spaced, axis=axis)

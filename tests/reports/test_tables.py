@@ -1,0 +1,130 @@
+import json
+import math
+
+import numpy as np
+import pytest
+
+from eorestore.errors import DataError
+from eorestore.reports.tables import (
+    Table,
+    format_cell,
+    read_json,
+    render_readme,
+    stale_tables,
+    table_of,
+    to_markdown,
+    update_readme,
+)
+
+
+def evaluation(*, covers=(0.2, 0.4)) -> dict:
+    groups = [
+        {
+            "model": model,
+            "cover": cover,
+            "scores": {
+                "psnr": {"mean": base + (cover or 0), "std": None, "count": 3},
+                "psnr_cloud": {"mean": base, "std": 1.25, "count": 3},
+                "ssim": {"mean": None, "std": None, "count": 0},
+            },
+        }
+        for cover in covers
+        for model, base in (("identity", 10.0), ("glf-cr-compact", 25.126))
+    ]
+    return {"protocol": "eorestore", "metrics": ["psnr", "ssim"], "conditions": {}, "rows": [], "aggregates": groups}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (20.4012, "20.40"), (0.72912, "0.7291"), (1.0, "1.000"), (12345.6, "12346"), (-3.14159, "-3.142"),
+        (65536, "65,536"), (math.nan, "n/a"), (None, "n/a"), (math.inf, "∞"), ("B04", "B04"),
+    ],
+)  # fmt: skip
+def test_cells_have_four_digits_and_no_nan(value, text) -> None:
+    assert format_cell(value) == text
+
+
+def test_markdown_has_numbers_to_the_right_and_escapes_bars() -> None:
+    text = to_markdown(Table(("Name", "PSNR"), (("a|b", 20.4012), ("c", None))))
+    assert text == "| Name | PSNR |\n| --- | ---: |\n| a\\|b | 20.40 |\n| c | n/a |\n"
+
+
+def test_a_row_of_another_length_is_refused() -> None:
+    with pytest.raises(DataError, match="a row of 1 cells"):
+        Table(("a", "b"), (("x",),))
+
+
+def test_one_score_of_an_evaluation_stands_as_models_by_covers() -> None:
+    table = table_of(evaluation(), score="psnr_cloud")
+    assert table.columns == ("PSNR cloud, dB", "20 %", "40 %")
+    assert table.rows[1] == ("glf-cr-compact", "25.13 ± 1.25", "25.13 ± 1.25")
+
+
+def test_the_means_of_an_evaluation_name_missing_scores() -> None:
+    table = table_of(evaluation())
+    assert table.columns == ("Cover", "Model", "PSNR, dB", "SSIM", "Scenes")
+    assert table.rows[0] == ("20 %", "identity", "10.20", "n/a", 3)
+    real = table_of(evaluation(covers=(None,)))
+    assert real.columns == ("Model", "PSNR, dB", "SSIM", "Scenes")
+
+
+def test_the_json_that_an_evaluation_writes_is_understood() -> None:
+    from eorestore.experiments.evaluation_table import EvaluationRow, EvaluationTable
+
+    rows = tuple(
+        EvaluationRow("identity", f"s{seed}", "p", 0.4, seed, 0.4, {"psnr": value, "psnr_cloud": np.nan})
+        for seed, value in enumerate((20.0, 22.0))
+    )
+    record = json.loads(json.dumps(EvaluationTable("eorestore", ("psnr",), {}, rows).to_json()))
+    assert table_of(record).rows == (("40 %", "identity", f"21.00 ± {math.sqrt(2):.2f}", 2),)
+    assert table_of(record, score="psnr_cloud").rows == (("identity", "n/a"),)
+
+
+README = """# Title
+<!-- table: plain -->
+old
+<!-- end table -->
+between
+<!-- table: clouds:psnr_cloud -->
+<!-- end table -->
+"""
+
+
+@pytest.fixture
+def project(tmp_path):
+    (tmp_path / "README.md").write_text(README)
+    (tmp_path / "plain.json").write_text(json.dumps({"columns": ["a", "b"], "rows": [["x", 1.5], ["y", None]]}))
+    (tmp_path / "clouds.json").write_text(json.dumps(evaluation()))
+    return tmp_path
+
+
+def test_marked_tables_are_rendered_and_other_text_stays(project) -> None:
+    text = render_readme(project / "README.md", project)
+    assert "old" not in text
+    assert "| x | 1.500 |\n| y | n/a |" in text
+    assert "| identity | 10.00 ± 1.25 |" in text
+    assert text.startswith("# Title\n<!-- table: plain -->\n")
+    assert "<!-- end table -->\nbetween\n<!-- table: clouds:psnr_cloud -->\n" in text
+
+
+def test_a_number_typed_by_hand_is_found(project) -> None:
+    readme = project / "README.md"
+    assert stale_tables(readme, project) == ("plain", "clouds:psnr_cloud")
+    update_readme(readme, project)
+    assert stale_tables(readme, project) == ()
+    readme.write_text(readme.read_text().replace("25.13", "29.13", 1))
+    assert stale_tables(readme, project) == ("clouds:psnr_cloud",)
+
+
+def test_a_missing_record_is_named(project) -> None:
+    (project / "clouds.json").unlink()
+    with pytest.raises(DataError, match=r"clouds\.json holds no record"):
+        render_readme(project / "README.md", project)
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", '{"a": 1}'])
+def test_what_is_not_a_record_is_refused(project, content) -> None:
+    (project / "bad.json").write_text(content)
+    with pytest.raises(DataError):
+        table_of(read_json(project / "bad.json"))
