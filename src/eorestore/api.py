@@ -7,15 +7,28 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eorestore.errors import UsageError
+from eorestore.config import RunConfig, load_config
+from eorestore.errors import GridError, UsageError, WriteError
 from eorestore.raster import Raster, Unit
-from eorestore.restorer.run import Report, Request, check_request, restore_file
+from eorestore.restorer.request import Request
+from eorestore.restorer.run import Report, restore_file
 
+if TYPE_CHECKING:
+    from torch import nn
+
+    from eorestore.experiments.evaluation_table import EvaluationTable
+    from eorestore.experiments.training_run import TrainedRun
+    from eorestore.raster.files import RasterFile
+
+__all__ = ["evaluate", "load_config", "load_model", "restore", "restore_with_pictures", "train"]
 PathLike = str | os.PathLike[str]
+_OPTIONS = tuple(
+    name for name in Request.__dataclass_fields__ if name not in {"optical", "out", "sar", "model", "mask"}
+)
 
 
 def restore(
@@ -36,10 +49,11 @@ def restore(
         sar: the same for Sentinel-1 VV and VH in dB.
         model: a shipped name, a run, a checkpoint folder, a baseline, or the alias `cloud`.
         out: where the result goes, for paths; `.tif`, `.cog.tif`, or a folder.
-        mask: `auto`, `csmask`, `none`, a file (`SCL.tif:3,8,9,10` names classes), or a bool array for a Raster.
+        mask: `auto`, `csmask`, `none` or None, a file (`SCL.tif:3,8,9,10` names classes), or a bool array (y, x)
+            for a Raster.
         reference: a file to score the result against; scores go into the sidecar.
         progress: called with (tiles done, tiles in all).
-        **options: further fields of `restorer.run.Request`: bands, unit, s2_offset, bbox, tile, overwrite, resume ...
+        **options: further fields of `restorer.request.Request`: bands, unit, s2_offset, bbox, tile, resume ...
 
     Returns:
         The output path for a path, a Raster for a Raster, a DataArray for a DataArray.
@@ -48,17 +62,30 @@ def restore(
         EorestoreError: its kinds say what was found and what to do.
     """
     if isinstance(optical, str | os.PathLike):
+        scene = Path(os.fspath(optical))
         if out is None:
             raise UsageError("no output is named", fix="give out=...")
-        unknown = set(options) - set(Request.__dataclass_fields__)
+        unknown = set(options) - set(_OPTIONS)
         if unknown:
-            raise UsageError(f"restore takes no {', '.join(sorted(unknown))}", fix=f"it takes {_option_names()}")
-        radar = None if sar is None else Path(sar)
-        request = Request(Path(optical), Path(out), model=model, sar=radar, mask=mask, **options)
+            raise UsageError(
+                f"restore takes no {', '.join(sorted(unknown))}", fix=f"it takes {', '.join(_OPTIONS)} for paths"
+            )
+        if sar is not None and not isinstance(sar, str | os.PathLike):
+            raise UsageError("the scene is a path and the SAR is none", fix="give both as paths or both as rasters")
+        if mask is not None and not isinstance(mask, str | os.PathLike):
+            raise UsageError("an array is no mask for a file", fix="write it to a file, or give a Raster")
+        request = Request(
+            scene,
+            Path(out),
+            model=str(model),
+            sar=None if sar is None else Path(os.fspath(sar)),
+            mask="none" if mask is None else os.fspath(mask),
+            **options,
+        )
         restore_with_pictures(request, reference=None if reference is None else Path(reference), progress=progress)
         return Path(out)
-    if out is not None or options:
-        raise UsageError("out and file options go with paths", fix="save the returned raster yourself")
+    if out is not None or reference is not None or options:
+        raise UsageError("out, reference and file options go with paths", fix="save and score the returned raster")
     from eorestore.restorer import restore_raster
 
     rasters = {"cloudy": _as_raster(optical, Unit.REFLECTANCE)}
@@ -66,6 +93,44 @@ def restore(
         rasters["sar"] = _as_raster(sar, Unit.DECIBEL)
     restored = restore_raster(model, rasters, mask=mask).raster
     return restored if isinstance(optical, Raster) else _like(optical, restored)
+
+
+def load_model(name: PathLike) -> nn.Module:
+    """The network of a shipped name, a run, a checkpoint folder or a baseline, in eval mode.
+
+    Called with normalised tensors (batch, band, y, x) by keyword it returns Output(image, extras). Raises
+    UnknownNameError, MissingError, CheckpointError, UsageError.
+    """
+    from eorestore.models.checkpoint import load_checkpoint
+    from eorestore.models.table import build_model
+    from eorestore.restorer.plan import model_facts
+
+    resolved = model_facts(os.fspath(name)).resolved
+    if resolved.path is None:
+        return build_model(resolved.name, {}).eval()
+    return load_checkpoint(resolved.path).model
+
+
+def train(config: RunConfig, *, name: str | None = None, resume: bool = False) -> TrainedRun:
+    """Train what `config` describes in runs/NAME; see `experiments.training_run.train`."""
+    from eorestore.experiments.training_run import train as train_run
+
+    return train_run(config, name=name, resume=resume)
+
+
+def evaluate(
+    model: str | Sequence[str],
+    *,
+    data: PathLike,
+    split: str = "test",
+    metrics: Sequence[str] | None = None,
+    simulate: Sequence[float] | None = None,
+    seeds: Sequence[int] = (0,),
+) -> EvaluationTable:
+    """Score models on the scenes of a manifest; see `experiments.evaluate.evaluate`, which has more settings."""
+    from eorestore.experiments.evaluate import evaluate as evaluate_models
+
+    return evaluate_models(model, data=Path(data), split=split, metrics=metrics, simulate=simulate, seeds=seeds)
 
 
 def restore_with_pictures(
@@ -76,26 +141,35 @@ def restore_with_pictures(
     command: Sequence[str] = (),
 ) -> Report:
     """`restore_file`, then the sidecar and the preview beside the result."""
-    check_request(request)
+    truth = None if reference is None else _open_reference(request, reference)
     report = restore_file(request, progress=progress)
-    scores = score_files(request, reference) if reference is not None else None
+    scores = None if truth is None else _score(request, truth)
     report = replace(report, facts={"command": list(command), **report.facts, "metrics": scores})
     _write_whole(report.target.sidecar, json.dumps(report.facts, indent=1).encode())
     _write_preview(report)
     return report
 
 
-def score_files(request: Request, reference: Path) -> Mapping[str, float | None]:
-    """PSNR, SSIM, MAE, RMSE and SAM of the result against a reference file on the same grid."""
+def _open_reference(request: Request, reference: Path) -> RasterFile:
+    """The reference, cut as the scene is; opened before the work begins. Raises DataError and its kinds."""
+    from eorestore.raster.files import open_raster
+
+    scene, truth = (open_raster(path, declared=request.declared) for path in (request.optical, reference))
+    if not truth.grid.same_as(scene.grid):
+        raise GridError(f"{reference.name} lies on another grid than {scene.path.name}", fix="warp it onto that grid")
+    truth.bands.select(scene.bands.names)
+    return truth if request.bbox is None else truth.crop(truth.grid.window(request.bbox))
+
+
+def _score(request: Request, reference: RasterFile) -> Mapping[str, float | None]:
+    """PSNR, SSIM, MAE, RMSE and SAM of the result against a reference on the same grid."""
     import torch
 
     from eorestore.metrics.collection import score
     from eorestore.raster.files import open_raster
-    from eorestore.raster.products import Declared
 
-    declared = Declared(request.bands, request.unit, request.s2_offset)
-    result = open_raster(request.out, declared=declared).read()
-    truth = open_raster(reference, declared=declared).read().select(result.bands.names)
+    result = open_raster(request.out, declared=replace(request.declared, bands=None)).read()
+    truth = reference.read().select(result.bands.names)
     values = [torch.from_numpy(np.clip(raster.values, 0, 1)) for raster in (result, truth)]
     valid = torch.from_numpy(result.valid & truth.valid)[None]
     nowhere = torch.zeros_like(valid)
@@ -112,8 +186,12 @@ def _write_preview(report: Report) -> None:
 
 def _write_whole(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise WriteError(f"{path} cannot be written: {error}", fix="check the folder and the free space") from None
 
 
 def _as_raster(array: Any, unit: Unit) -> Raster:  # noqa: ANN401
@@ -127,7 +205,3 @@ def _as_raster(array: Any, unit: Unit) -> Raster:  # noqa: ANN401
 def _like(array: Any, raster: Raster) -> Any:  # noqa: ANN401
     values = np.where(raster.valid, raster.values, np.float32(np.nan)).astype(array.dtype)
     return array.copy(data=values)
-
-
-def _option_names() -> str:
-    return ", ".join(name for name in Request.__dataclass_fields__ if name not in {"optical", "out", "sar"})

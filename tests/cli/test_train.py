@@ -129,6 +129,17 @@ def test_a_resumed_run_ends_where_it_was_asked_to(world: Path) -> None:
     assert "seed was 0, now 4" in error.message
 
 
+@pytest.mark.usefixtures("world")
+def test_two_steps_and_two_more_equal_four_with_the_real_network_and_simulated_clouds() -> None:
+    constant = ("-s", "training.schedule=constant")
+    call("train", "-c", "tiny.yaml", *constant, "--name", "whole")
+    call("train", "-c", "tiny.yaml", *constant, "--name", "parts", "-s", "training.steps=2")
+    call("train", "--name", "parts", "--resume", "-s", "training.steps=4")
+    for file in ("weights", "averaged", "optimizer"):
+        whole, parts = (Path(f"runs/{name}/state/step-00000004/{file}.safetensors") for name in ("whole", "parts"))
+        assert whole.read_bytes() == parts.read_bytes()
+
+
 def test_a_finished_run_that_is_resumed_keeps_its_scores(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(trained)
     before = read_record(trained / "runs" / "first" / "record.json")

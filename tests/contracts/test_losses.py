@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from eorestore.losses.pixel import charbonnier, l1
+from eorestore.losses.pixel import charbonnier, l1, log_mse
 from eorestore.losses.spectral import spectral_angle
 from eorestore.losses.structural import one_minus_ssim
 
@@ -15,6 +15,7 @@ def zero_padded(prediction, target, *, valid):
 LOSSES = {
     "l1": l1,
     "charbonnier": charbonnier,
+    "log_mse": log_mse,
     "one_minus_ssim": one_minus_ssim,
     "one_minus_ssim, zero-padded": zero_padded,
     "spectral_angle": spectral_angle,

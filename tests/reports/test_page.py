@@ -3,6 +3,7 @@ import io
 import re
 import shutil
 import subprocess
+import tempfile
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -130,18 +131,23 @@ def test_an_unwritable_page_is_a_write_error(tmp_path) -> None:
         write_page(tmp_path / "file" / "a.html", title="t", summary="s", layers=layers())
 
 
-def screenshot(page: Path, fragment: str, folder: Path, *, size: tuple[int, int] = (1280, 900)) -> np.ndarray:
-    """What a browser shows of a page, RGB (y, x, 3); its profile is a new folder in `folder`."""
+def browse(page: Path, fragment: str, folder: Path, *options: str) -> bytes:
+    """What Chromium prints for a page; its profile is a new folder in `folder`."""
     if CHROMIUM is None:
         pytest.skip("no Chromium is installed")
-    out = folder / f"{re.sub(r'[^a-z0-9]', '-', fragment)}-{size[0]}.png"
+    profile = tempfile.mkdtemp(prefix="profile-", dir=folder)
     command = [
         CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
         "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars",
-        f"--user-data-dir={folder / f'profile-{out.stem}'}", f"--window-size={size[0]},{size[1]}",
-        f"--screenshot={out}", f"{page.as_uri()}#{fragment}",
+        f"--user-data-dir={profile}", *options, f"{page.as_uri()}#{fragment}",
     ]  # fmt: skip
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    return subprocess.run(command, check=True, capture_output=True, timeout=120).stdout
+
+
+def screenshot(page: Path, fragment: str, folder: Path, *, size: tuple[int, int] = (1280, 900)) -> np.ndarray:
+    """What a browser shows of a page, RGB (y, x, 3)."""
+    out = folder / "screenshot.png"
+    browse(page, fragment, folder, f"--window-size={size[0]},{size[1]}", f"--screenshot={out}")
     return np.asarray(Image.open(out).convert("RGB")).astype(int)
 
 
@@ -187,3 +193,37 @@ def test_an_address_that_makes_no_sense_still_shows_the_pictures(tmp_path) -> No
     image = screenshot(page, "left=nothing&split=far&zoom=9&theme=pink", tmp_path)
     assert share(image, RED) == pytest.approx(share(image, BLUE), abs=0.02)
     assert share(image, RED) > 0.1
+
+
+ACTIONS = """<script>addEventListener("load", () => {
+  const stage = document.getElementById("stage"), divider = document.getElementById("divider"), seen = [];
+  const note = () => seen.push(divider.getAttribute("aria-valuenow"));
+  const key = (name, shiftKey = false) => {
+    divider.dispatchEvent(new KeyboardEvent("keydown", { key: name, shiftKey, bubbles: true, cancelable: true }));
+    note();
+  };
+  key("ArrowRight"); key("ArrowLeft", true); key("Home"); key("ArrowLeft"); key("End");
+  stage.setPointerCapture = () => {};
+  const box = stage.getBoundingClientRect();
+  const point = (kind, share) => {
+    const at = { clientX: box.left + share * box.width, clientY: box.top + 50, bubbles: true, button: 0 };
+    stage.dispatchEvent(new PointerEvent(kind, at));
+    note();
+  };
+  point("pointerdown", 0.25); point("pointermove", 0.75); point("pointermove", 2); point("pointerup", 2);
+  point("pointermove", 0.1);
+  document.getElementById("swap").click();
+  document.querySelector('.choice[data-layer="error-map"]').click();
+  document.querySelector('input[name="right"][value="restored"]').click();
+  document.body.dataset.seen = seen.join(" ") + " " + location.hash;
+});</script>"""
+
+
+def test_keys_pointer_and_choices_move_the_divider_and_change_the_layers(tmp_path) -> None:
+    page = tmp_path / "index.html"
+    page.write_text(write(page).replace("</body>", ACTIONS + "</body>"), encoding="utf-8")
+    text = browse(page, "split=50", tmp_path, "--window-size=1280,900", "--dump-dom").decode()
+    seen = re.search(r'data-seen="([^"]*)"', text)[1].replace("&amp;", "&")
+    keys, pointer = "52 42 0 0 100", "25 75 100 100 100"
+    # Swapping put Restored on the left; choosing it on the right hands the error map over to the left.
+    assert seen == f"{keys} {pointer} #left=error-map&right=restored&split=100&zoom=1"

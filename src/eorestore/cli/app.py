@@ -21,7 +21,7 @@ from eorestore.cli.train import train, watch
 from eorestore.cli.view import view
 from eorestore.errors import EXIT_INTERRUPTED, EXIT_USAGE, EorestoreError
 
-COMMAND_LINE_ERROR = typer.BadParameter.__mro__[2]
+COMMAND_LINE_ERROR: type[typer.BadParameter] = typer.BadParameter.__mro__[2]
 """What typer raises for a wrong command line: ClickException, of click itself or of the copy that typer carries."""
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
 for command in (demo, restore, train, watch, evaluate, report, view, info, doctor):
     app.command()(command)

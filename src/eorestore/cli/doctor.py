@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as json_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
 import typer
@@ -36,6 +35,8 @@ def doctor(*, json: Annotated[bool, typer.Option("--json", help="Print as JSON."
 
 
 def _version(package: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version(package)
     except PackageNotFoundError:

@@ -50,7 +50,8 @@ def restore(
     from eorestore.cli.progress import Progress
     from eorestore.errors import UsageError
     from eorestore.raster import Unit
-    from eorestore.restorer.run import Request, estimate
+    from eorestore.restorer.request import Request
+    from eorestore.restorer.run import estimate
 
     maps = [name for name in save.split(",") if name]
     if set(maps) - {"source"}:
@@ -116,4 +117,4 @@ def _box(text: str | None) -> tuple[float, float, float, float] | None:
 
 
 def _lines(facts: dict[str, object]) -> str:
-    return "\n".join(f"{name.replace('_', ' ')}: {value}" for name, value in facts.items() if name != "notes")
+    return "\n".join(f"{name.replace('_', ' ')}: {value}" for name, value in facts.items() if name not in {"notes", "warnings"})

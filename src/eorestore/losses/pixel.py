@@ -29,6 +29,18 @@ def charbonnier(prediction: Tensor, target: Tensor, *, valid: Tensor, epsilon: f
     return mean_over(torch.sqrt(difference**2 + epsilon**2) - epsilon, valid)
 
 
+def log_mse(prediction: Tensor, target: Tensor, *, valid: Tensor, floor: float = 1e-3) -> Tensor:
+    """PSNR as a loss: mean over items of 1/2 log(1 + MSE / floor^2). In [0, inf), lower is better, 0 at equality.
+
+    One unit is 8.7 dB, whatever the contrast of a scene, so that dim scenes count as much as bright ones. floor:
+    root mean square error below which little is gained. Items without a valid pixel do not count. Otherwise as `l1`.
+    """
+    squared = _difference(prediction, target, valid) ** 2
+    pixels = valid.sum(dim=(1, 2, 3))
+    mse = squared.sum(dim=(1, 2, 3)) / (pixels.clamp_min(1) * prediction.shape[1])
+    return torch.log1p(mse / floor**2).sum() / (2 * (pixels > 0).sum().clamp_min(1))
+
+
 def mean_over(values: Tensor, valid: Tensor) -> Tensor:
     """Mean of (batch, band, y, x) over bands and the pixels of `valid` (batch, 1, y, x); 0 without any."""
     count = valid.sum().clamp_min(1) * values.shape[1]

@@ -34,6 +34,8 @@ class GLFCRSettings(Settings):
     drop_path: rate of stochastic depth in the last layer; it grows linearly from 0.
     start: `cloudy` adds what the network finds to the observed image (the paper); `estimate` adds it to the
         observed image with its masked pixels replaced by an estimate, so these never reach the network.
+    sees_cloud: with `start="estimate"`, show the network also by how much the observation under the mask differs
+        from the estimate: thin cloud and shadow let the ground through.
     """
 
     channels: int = 96
@@ -49,6 +51,7 @@ class GLFCRSettings(Settings):
     bands: int = 13
     sar_bands: int = 2
     start: Literal["cloudy", "estimate"] = "cloudy"
+    sees_cloud: bool = False
 
     def __post_init__(self) -> None:
         if self.growth % self.heads:
@@ -73,8 +76,8 @@ class GLFCR(Model):
 
     Differs from the paper in nothing that changes its output. The shift mask is computed for each input, so
     any size whose sides divide by `multiple_of` = 2 * window works. With `start="estimate"`, which is ours, the
-    optical stem sees the filled image and the mask as one more band, and the last convolution starts at zero:
-    the untrained model returns the estimate.
+    optical stem sees the filled image and the mask as one more band (and, with `sees_cloud`, what the observation
+    adds to it), and the last convolution starts at zero: the untrained model returns the estimate.
 
     `reach` is an upper bound: it counts every window as if the pixel lay in its corner. It is 564 pixels at
     the published size, far beyond a tile, so tiles are blended.
@@ -86,7 +89,9 @@ class GLFCR(Model):
     def __init__(self, settings: GLFCRSettings) -> None:
         super().__init__(settings)
         s = settings
-        optical_bands = s.bands + (s.start == "estimate")
+        optical_bands = s.bands
+        if s.start == "estimate":
+            optical_bands += 1 + s.bands * s.sees_cloud
         self.optical_stem = nn.Conv2d(4 * optical_bands, s.channels, 5, padding=2)
         self.optical_entry = nn.Conv2d(s.channels, s.channels, 3, padding=1)
         self.sar_stem = nn.Conv2d(4 * s.sar_bands, s.channels, 5, padding=2)
@@ -112,7 +117,7 @@ class GLFCR(Model):
         """With `start="estimate"` the scene's interpolation and SAR regression; else nothing. Raises MaskError."""
         return scene_estimate.prepare_estimate(scene) if self.settings.start == "estimate" else Prepared()
 
-    def forward(  # type: ignore[override]  # every network states its own keywords
+    def forward(
         self,
         *,
         cloudy: Tensor,
@@ -129,7 +134,8 @@ class GLFCR(Model):
             sar: (batch, sar_bands, y, x), normalised.
             mask: (batch, 1, y, x), 1 where a pixel is to be restored, else 0. Not used with `start="cloudy"`.
             estimate: (batch, bands, y, x), read under the mask. Not used with `start="cloudy"`.
-            surface, coefficients: what `prepare` found; they make the estimate where none is given.
+            surface: the interpolation that `prepare` found; makes the estimate where none is given.
+            coefficients: the SAR regression that `prepare` found; makes the estimate where none is given.
 
         Returns:
             The image (batch, bands, y, x), in no way limited to the range of the input.
@@ -140,7 +146,7 @@ class GLFCR(Model):
         if self.settings.start == "estimate":
             if estimate is None and surface is not None and coefficients is not None:
                 estimate = scene_estimate.estimate(sar, surface, coefficients)
-            start, optical_input = _filled(cloudy, mask, estimate)
+            start, optical_input = _filled(cloudy, mask, estimate, sees_cloud=self.settings.sees_cloud)
         else:
             start = optical_input = cloudy
         shallow = self.optical_stem(F.pixel_unshuffle(optical_input, 2))
@@ -245,7 +251,9 @@ def _kernel_generator(channels: int, size: int) -> nn.Sequential:
     )
 
 
-def _filled(cloudy: Tensor, mask: Tensor | None, estimate: Tensor | None) -> tuple[Tensor, Tensor]:
+def _filled(
+    cloudy: Tensor, mask: Tensor | None, estimate: Tensor | None, *, sees_cloud: bool
+) -> tuple[Tensor, Tensor]:
     if mask is None or estimate is None:
         missing = " and ".join(name for name, value in (("mask", mask), ("estimate", estimate)) if value is None)
         raise UsageError(
@@ -254,4 +262,7 @@ def _filled(cloudy: Tensor, mask: Tensor | None, estimate: Tensor | None) -> tup
         )
     # A choice, not a product: NaN and infinity under the mask stay out as well.
     filled = torch.where(mask > 0.5, estimate, cloudy)
-    return filled, torch.cat([filled, mask.to(filled.dtype)], dim=1)
+    seen = [filled, mask.to(filled.dtype)]
+    if sees_cloud:
+        seen.append(cloudy - filled)
+    return filled, torch.cat(seen, dim=1)

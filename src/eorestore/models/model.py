@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from torch import Tensor, nn
 
@@ -81,6 +81,4 @@ class Model(nn.Module):
         """What a model must learn from the whole scene before it restores a tile. Raises MaskError."""
         return Prepared()
 
-    def forward(self, **inputs: Any) -> Output:
-        """Restore one batch; each network states its own keywords."""
-        raise TypeError(f"{type(self).__name__} does not define forward")
+    forward: Callable[..., Output]

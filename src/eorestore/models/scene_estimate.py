@@ -82,7 +82,8 @@ def fit_regression(windows: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
         raise MaskError("too few clear pixels for a regression", fix="give a tighter mask or a larger scene")
     ridge = _RIDGE * float(gram[-1, -1]) * torch.eye(len(gram), dtype=torch.float64)
     ridge[-1, -1] = 0
-    return torch.linalg.solve(gram + ridge, moment).float()
+    solution: Tensor = torch.linalg.solve(gram + ridge, moment)
+    return solution.float()
 
 
 def apply_regression(features: Tensor, coefficients: Tensor) -> Tensor:

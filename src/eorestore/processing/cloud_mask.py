@@ -63,7 +63,7 @@ def cloud_score(raster: Raster) -> NDArray[np.float32]:
     for term in terms:
         np.minimum(score, term, out=score)
     closed = grey_closing(score.astype(np.float32), (5, 5))
-    smoothed: NDArray[np.float32] = np.clip(uniform_filter(closed, 7), 0.0, 1.0)
+    smoothed: NDArray[np.float32] = np.clip(uniform_filter(closed, 7), np.float32(0), np.float32(1))
     return smoothed
 
 
@@ -92,18 +92,16 @@ def cloud_and_shadow(
     sun_azimuth: degrees clockwise from north; with it a shadow needs a cloud on the line towards the sun,
     without it any cloud within SHADOW_REACH pixels.
     """
-    cloud = binary_opening(cloud_score(raster) > THRESHOLD, np.ones((3, 3))) & raster.valid
+    cloud = _without_specks(cloud_score(raster) > THRESHOLD) & raster.valid
     if not cloud.any():
         return cloud, np.zeros_like(cloud)
     dark = (_infrared(raster) < limits.infrared) & (raster.values[raster.bands.index("B02")] < limits.blue)
     green, near_infrared = (raster.values[raster.bands.index(name)] for name in ("B03", "B08"))
     dark &= green - near_infrared < WATER * (green + near_infrared)
     dark = median_filter(dark.astype(np.uint8), 5).astype(bool) & raster.valid & ~cloud
-    if sun_azimuth is None:
-        near = distance_transform_edt(~cloud) <= SHADOW_REACH
-    else:
-        near = _away_from_sun(cloud, sun_azimuth)
-    return cloud, dark & near
+    if sun_azimuth is not None:
+        return cloud, dark & _away_from_sun(cloud, sun_azimuth)
+    return cloud, dark & widen(cloud, SHADOW_REACH)
 
 
 def widen(mask: NDArray[np.bool_], pixels: int = GROW) -> NDArray[np.bool_]:
@@ -132,6 +130,12 @@ def csmask(raster: Raster) -> NDArray[np.bool_]:
     classes = CSmask(image, band_order=list(names), product_level=level).csm
     covered: NDArray[np.bool_] = (np.squeeze(classes) > 0) & raster.valid
     return covered
+
+
+def _without_specks(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Opened by 3 x 3 pixels; the scene's edge does not erode."""
+    opened: NDArray[np.bool_] = binary_opening(np.pad(mask, 1, mode="edge"), np.ones((3, 3), bool))
+    return opened[1:-1, 1:-1]
 
 
 def _infrared(raster: Raster) -> NDArray[np.float32]:
@@ -166,7 +170,8 @@ def _ramp(values: NDArray[np.float32], low: float, high: float) -> NDArray[np.fl
 
 
 def _ratio(above: NDArray[np.float32], below: NDArray[np.float32]) -> NDArray[np.float32]:
-    return above / np.maximum(below, np.float32(_TOO_SMALL))
+    floor: NDArray[np.float32] = np.maximum(below, np.float32(_TOO_SMALL))
+    return above / floor
 
 
 def _between(values: NDArray[np.float32], share: float) -> float:

@@ -83,9 +83,9 @@ class BandScaling:
         return cls(tuple(BandScale(**(row | {"unit": Unit.parse(row["unit"])})) for row in rows))
 
     def _columns(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        low, high, top = np.array(
-            [(band.low, band.high, band.top) for band in self.bands], dtype=np.float32
-        ).T.reshape(3, -1, 1, 1)
+        low, high, top = np.array([(band.low, band.high, band.top) for band in self.bands], dtype=np.float32).T.reshape(
+            3, -1, 1, 1
+        )
         return low, high, (top / (high - low)).astype(np.float32)
 
 

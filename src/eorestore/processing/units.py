@@ -20,7 +20,8 @@ def power_to_decibel(power: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def decibel_to_power(decibel: NDArray[np.float32]) -> NDArray[np.float32]:
     """10 ** (decibel / 10)."""
-    return np.power(10.0, decibel / 10.0, dtype=np.float32)
+    power: NDArray[np.float32] = np.power(10.0, decibel / 10.0, dtype=np.float32)
+    return power
 
 
 def convert(raster: Raster, unit: Unit) -> Raster:

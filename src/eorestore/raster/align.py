@@ -8,6 +8,7 @@ from typing import Literal
 import rasterio
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
+from rasterio.errors import CRSError, RasterioError
 from rasterio.transform import Affine
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
@@ -16,6 +17,7 @@ from eorestore.errors import GridError
 from eorestore.raster.grid import Grid
 
 Method = Literal["smooth", "nearest", "most"]
+_EXACT = 0.01  # pixels by which GDAL may be off where it approximates a change of CRS
 _FINER = 1.5  # a source with pixels this much smaller is averaged, not interpolated
 
 
@@ -32,7 +34,7 @@ def bounds_in(grid: Grid, crs: str) -> tuple[float, float, float, float]:
     """(left, bottom, right, top) of a grid in another CRS given as WKT. Raises GridError."""
     try:
         left, bottom, right, top = transform_bounds(CRS.from_wkt(grid.crs), CRS.from_wkt(crs), *grid.bounds)
-    except rasterio.errors.RasterioError as error:
+    except (RasterioError, CRSError) as error:
         raise GridError(
             f"the CRSs cannot be related: {error}", fix="reproject one file to the CRS of the other"
         ) from None
@@ -74,6 +76,7 @@ def warped(dataset: rasterio.DatasetReader, grid: Grid, *, gap: float | None, me
         src_nodata=dataset.nodata if dataset.nodata is not None else (gap if floating else None),
         nodata=gap,
         dtype="float32" if floating else None,
+        tolerance=_EXACT,
     )
 
 

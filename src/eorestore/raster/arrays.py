@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eorestore.errors import BandError, GridError
 from eorestore.raster.bands import Band, BandSet, Unit, canonical_name, known_band
@@ -28,7 +29,7 @@ def raster_from_dataarray(array: Any, unit: Unit) -> Raster:  # noqa: ANN401 - t
         raise GridError("the array has no CRS", fix="import rioxarray and call .rio.write_crs(...)")
     transform = tuple(float(value) for value in tuple(accessor.transform())[:6])
     values = np.asarray(array.values, dtype=np.float32)
-    valid = np.isfinite(values).all(axis=0)
+    valid: NDArray[np.bool_] = np.all(np.isfinite(values), axis=0)
     a, b, c, d, e, f = transform
     grid = Grid(accessor.crs.to_wkt(), (a, b, c, d, e, f), *values.shape[1:])
     return Raster(np.nan_to_num(values), valid, bands, grid)

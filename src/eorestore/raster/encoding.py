@@ -36,8 +36,8 @@ class Encoding:
         valid = np.ones(raw.shape[1:], dtype=bool)
         if not self.is_integer:
             valid &= np.isfinite(raw).all(axis=0)
-        if self.nodata is not None and np.isfinite(self.nodata):
-            marked = raw == np.asarray(self.nodata, dtype=self.dtype)
+        if (nodata := self._marker()) is not None:
+            marked = raw == nodata
             valid &= ~(marked.all(axis=0) if self.nodata == 0 else marked.any(axis=0))
         return valid
 
@@ -55,21 +55,42 @@ class Encoding:
     def encode(self, values: NDArray[np.float32]) -> NDArray[Any]:
         """Physical values as raw ones: rounded and clipped to the dtype, never onto nodata.
 
-        With nodata 0 (or none declared) an unsigned type starts at 1, so that no pixel becomes nodata.
+        With nodata 0 an unsigned type starts at 1, so that no pixel becomes nodata; with none declared at 0.
         """
         raw = values.copy()
         if self.offset != 0.0:
             raw -= np.float32(self.offset)
         if self.scale != 1.0:
             raw *= np.float32(1.0 / self.scale)
+        if self.is_integer:
+            np.rint(raw, out=raw)
+            np.clip(raw, *self._range(), out=raw)
+        coded = raw.astype(self.dtype)
+        if (nodata := self._marker()) is not None:
+            coded[coded == nodata] = self._beside(nodata)
+        return coded
+
+    def _marker(self) -> float | None:
+        """The nodata value as the dtype holds it; None where there is none that a comparison could find."""
+        if self.nodata is None or not np.isfinite(self.nodata):
+            return None
         if not self.is_integer:
-            return raw.astype(self.dtype)
+            return float(np.asarray(self.nodata, dtype=self.dtype))
         limits = np.iinfo(self.dtype)
-        low, high = float(limits.min), float(limits.max)
+        holds = limits.min <= self.nodata <= limits.max and self.nodata == int(self.nodata)
+        return int(self.nodata) if holds else None
+
+    def _beside(self, nodata: float) -> float:
+        if not self.is_integer:
+            return float(np.nextafter(np.asarray(nodata, self.dtype), np.asarray(np.inf, self.dtype)))
+        return nodata - 1 if nodata == np.iinfo(self.dtype).max else nodata + 1
+
+    def _range(self) -> tuple[np.float32, np.float32]:
+        """Lowest and highest raw value to write, as float32 numbers that the dtype can hold."""
+        limits = np.iinfo(self.dtype)
+        low, high = float(limits.min), np.float32(limits.max)
         if self.nodata is not None and self.nodata <= max(low, 0.0):
             low = max(low, self.nodata + 1.0)
-        if self.nodata == limits.max:
-            high -= 1.0
-        np.rint(raw, out=raw)
-        np.clip(raw, low, high, out=raw)
-        return raw.astype(self.dtype)
+        if float(high) > float(limits.max):
+            high = np.nextafter(high, np.float32(0))
+        return np.float32(low), high

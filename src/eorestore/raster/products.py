@@ -147,13 +147,22 @@ def s2_offset(facts: FileFacts, declared: Declared) -> tuple[int, str]:
     """DN added to 10000 * reflectance in a Sentinel-2 file, and where that was learned."""
     if declared.s2_offset is not None:
         return abs(declared.s2_offset), "as given"
-    for key, text in facts.tags.items():
+    for key in facts.tags:
         if key.upper() in {"RADIO_ADD_OFFSET", "BOA_ADD_OFFSET", "EORESTORE_S2_OFFSET"}:
-            return abs(int(float(text))), f"from tag {key}"
+            return abs(round(_number(facts, key))), f"from tag {key}"
     for key, text in facts.tags.items():
         if key.upper() == "PROCESSING_BASELINE":
-            return (1000 if float(text) >= _BASELINE_WITH_OFFSET else 0), f"from baseline {text}"
+            return (1000 if _number(facts, key) >= _BASELINE_WITH_OFFSET else 0), f"from baseline {text}"
     return 0, "by rule (the file names none; --s2-offset says otherwise)"
+
+
+def _number(facts: FileFacts, key: str) -> float:
+    try:
+        return float(facts.tags[key])
+    except ValueError:
+        raise DataError(
+            f"{facts.path.name}: tag {key} is {facts.tags[key]!r}, not a number", fix="declare --s2-offset 0 or 1000"
+        ) from None
 
 
 def folder_tags(folder: Path) -> dict[str, str]:
@@ -165,6 +174,8 @@ def folder_tags(folder: Path) -> dict[str, str]:
             data = json.loads(json_file.read_text())
         except ValueError as error:
             raise DataError(f"{json_file} is not JSON: {error}", fix="mend or remove it") from None
+        if not isinstance(data, dict):
+            raise DataError(f"{json_file} holds no names and values", fix="mend or remove it")
         if "PROCESSING_BASELINE" in data and "HARMONIZED" not in str(data.get("system:id", "")):
             tags["PROCESSING_BASELINE"] = str(data["PROCESSING_BASELINE"])
         if "system:time_start" in data:
@@ -189,8 +200,9 @@ _BAND_FILE = re.compile(r"(?:^|_)(B\d{1,2}A?|VV|VH|HH|HV)(?:_(\d+)m)?$", re.IGNO
 def band_files(folder: Path) -> dict[str, Path]:
     """Band name -> file in a folder of per-band files (finest where a product holds several). Raises BandError."""
     found: dict[str, tuple[int, Path]] = {}
-    nested = folder.suffix.upper() == ".SAFE"
-    for path in sorted(folder.rglob("*") if nested else folder.iterdir()):
+    # A SAFE holds quality masks beside its images that end on band names too.
+    safe = folder.suffix.upper() == ".SAFE"
+    for path in sorted(folder.glob("**/IMG_DATA/**/*") if safe else folder.iterdir()):
         match = _BAND_FILE.search(path.stem)
         if match is None or path.suffix.lower() not in {".tif", ".tiff", ".jp2"}:
             continue

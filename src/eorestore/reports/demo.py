@@ -36,6 +36,7 @@ from eorestore.tiling.compositing import Source
 COVER = 0.3
 RESULTS = ("cloudy.tif", "sar.tif", "reference.tif", "restored.tif", "index.html")
 
+_CLOUD_HEIGHT_M = (300.0, 900.0)  # cumulus; shadows stay within the reach of the built-in mask
 _OPTICAL = Encoding("uint16", scale=1e-4, nodata=0.0)
 _RADAR = Encoding("float32", nodata=float("nan"))
 _SOURCE_COLOURS = {Source.OBSERVED: "#d8dcd3", Source.RESTORED: "#11705a", Source.NODATA: "#808080"}
@@ -92,6 +93,9 @@ def demo_scene(*, size: int, seed: int) -> DemoScene:
         size_px=(max(size / 16, 4.0), max(size / 3, 8.0)),
         sun_zenith_deg=(land.sun_zenith_deg, land.sun_zenith_deg),
         sun_azimuth_deg=(land.sun_azimuth_deg, land.sun_azimuth_deg),
+        height_m=_CLOUD_HEIGHT_M,
+        thin_share=0.0,
+        cirrus_probability=0.0,
     )
     clouds = simulate_clouds(place.optical, sky, generator=generator)
     cloudy = replace(place.optical, values=clouds.image)
@@ -115,7 +119,9 @@ def write_demo_page(folder: Path, scene: DemoScene) -> Path:
     error, limit = error_picture(mean_absolute_error(restored, scene.reference))
     shares = {origin: float((source == origin).mean()) for origin in Source}
     layers = [
-        Layer("Input", picture(scene.cloudy, stretch=stretch), "Sentinel-2 as the sensor would see it: cloud, shadow"),
+        Layer(
+            "Input", picture(scene.cloudy, stretch=stretch), "Sentinel-2 under fair-weather clouds and their shadows"
+        ),
         Layer("Restored", picture(restored, stretch=stretch), "Clear pixels as observed, the others rebuilt"),
         Layer("Reference", picture(scene.reference, stretch=stretch), "The same place without clouds"),
         Layer("SAR", picture(scene.sar), "Sentinel-1: VV red, VH green, VV \N{MINUS SIGN} VH blue"),

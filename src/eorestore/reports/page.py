@@ -7,13 +7,14 @@ import html
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata, resources
+from importlib import resources
 from pathlib import Path
 from string import Template
 
 import numpy as np
 from numpy.typing import NDArray
 
+from eorestore import __version__
 from eorestore.errors import DataError, GridError
 from eorestore.reports.histogram import Histogram, to_svg
 from eorestore.reports.png import encode_png
@@ -100,7 +101,7 @@ def write_page(
     page = Template(_part("page.html")).substitute(
         title=html.escape(title),
         summary=html.escape(summary),
-        version=html.escape(metadata.version("eorestore")),
+        version=__version__,
         style=_part("page.css"),
         script=_part("page.js"),
         aspect=f"{width / height:.5f}",
@@ -121,7 +122,7 @@ def write_sections(path: Path | str, *, title: str, summary: str, sections: Sequ
     page = Template(_part("report.html")).substitute(
         title=html.escape(title),
         summary=html.escape(summary),
-        version=html.escape(metadata.version("eorestore")),
+        version=__version__,
         style=_part("page.css"),
         sections="\n".join(_section(html.escape(section.heading), _content(section)) for section in sections),
     )

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import logging
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eorestore.errors import DataError, UnitError
 from eorestore.raster import Raster, Unit, Window
 from eorestore.raster.files import RasterFile
 
-logger = logging.getLogger(__name__)
 _BRIGHTEST = 8.0  # reflectance: no uint16 DN / 10000 gets there
 _OFFSET_DN = 1000
 _SIDE, _PER_AXIS = 128, 4
 
 
-def check_values(file: RasterFile, *, option: str) -> None:
-    """Look at pieces of a file and refuse what contradicts its unit; warn of an undeclared Sentinel-2 offset.
+def check_values(file: RasterFile, *, option: str) -> tuple[str, ...]:
+    """Look at pieces of a file and refuse what contradicts its unit; returns warnings, as of an undeclared offset.
 
     option: the command-line option that declares the unit, for the message. Raises UnitError, DataError.
     """
     pieces = [_read(file, window, option) for window in _pieces(file.grid.size)]
     seen = [piece.values[:, piece.valid] for piece in pieces if piece.valid.any()]
     if not seen:
-        return
+        return ()
     values = np.concatenate(seen, axis=1)
     units = {band.unit for band in file.bands}
     if units == {Unit.DECIBEL} and float(values.min()) >= 0:
@@ -44,22 +43,24 @@ def check_values(file: RasterFile, *, option: str) -> None:
                 f"{file.path.name} is called reflectance but reaches {values.max():.6g}",
                 fix=f"if it holds Sentinel-2 DN, say so: {option} count",
             )
-        _warn_of_offset(file, values)
+        return _offset_warning(file, values)
+    return ()
 
 
-def _warn_of_offset(file: RasterFile, values: np.ndarray) -> None:  # type: ignore[type-arg]
+def _offset_warning(file: RasterFile, values: NDArray[np.float32]) -> tuple[str, ...]:
     if not file.encoding.is_integer or file.encoding.offset != 0.0:
-        return
+        return ()
     dn = values / file.encoding.scale
     near = dn.min(axis=1) >= 0.9 * _OFFSET_DN
     cirrus = (
         "B10" in file.bands and 0.9 * _OFFSET_DN <= float(np.median(dn[file.bands.index("B10")])) <= 1.2 * _OFFSET_DN
     )
-    if bool(near.all()) or cirrus:
-        logger.warning(
-            "%s looks like baseline 04.00 or later (DN shifted by +1000) but declares no offset; if so, add --s2-offset 1000",
-            file.path.name,
-        )
+    if not (bool(near.all()) or cirrus):
+        return ()
+    return (
+        f"{file.path.name} looks like baseline 04.00 or later (DN shifted by +1000) but declares no offset; "
+        "if so, add --s2-offset 1000",
+    )
 
 
 def _read(file: RasterFile, window: Window, option: str) -> Raster:

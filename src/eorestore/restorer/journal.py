@@ -7,39 +7,23 @@ import os
 import shutil
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from types import TracebackType
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from eorestore.errors import UsageError, WriteError
+from eorestore.errors import EorestoreError, UsageError, WriteError
 from eorestore.models.model import Prepared
+from eorestore.restorer.plan import Layout
 from eorestore.restorer.scene import PackedMask
 
 _STRIP = 256
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What a row of the result weighs: bands and dtype of the image, and the width of both layers."""
-
-    bands: int
-    dtype: str
-    size: tuple[int, int]
-
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of one row of all bands."""
-        return self.bands * self.size[1] * np.dtype(self.dtype).itemsize
-
-    @property
-    def total_bytes(self) -> int:
-        """Bytes of image and source layer together."""
-        return self.size[0] * (self.row_bytes + self.size[1])
+_SETTINGS = "settings.json"
 
 
 class Journal:
@@ -54,16 +38,16 @@ class Journal:
         self._identity = json.loads(json.dumps(identity))
         self.rows_done = 0
         try:
-            if resume and (folder / "settings.json").is_file():
+            if resume and (folder / _SETTINGS).is_file():
                 self._check_identity()
                 self.rows_done = self._verified_rows()
             else:
-                shutil.rmtree(folder, ignore_errors=True)
-                folder.mkdir(parents=True)
-                (folder / "settings.json").write_text(json.dumps(self._identity, indent=1))
+                self._begin()
             self._image, self._source = self._open("image.raw"), self._open("source.raw")
             self._lines = (folder / "journal.jsonl").open("a")
         except OSError as error:
+            if self.rows_done == 0:
+                shutil.rmtree(folder, ignore_errors=True)
             raise _cannot_write(folder, error) from None
 
     def write(self, first: int, raw: NDArray[Any], source: NDArray[np.uint8]) -> None:
@@ -78,7 +62,8 @@ class Journal:
             for handle in (self._image, self._source):
                 handle.flush()
                 os.fsync(handle.fileno())
-            self._lines.write(json.dumps({"row": first, "rows": count, "crc": zlib.crc32(block.data)}) + "\n")
+            checksum = zlib.crc32(np.ascontiguousarray(source).data, zlib.crc32(block.data))
+            self._lines.write(json.dumps({"row": first, "rows": count, "crc": checksum}) + "\n")
             self._lines.flush()
             os.fsync(self._lines.fileno())
         except OSError as error:
@@ -129,22 +114,33 @@ class Journal:
         constants = {name[9:]: value for name, value in tensors.items() if name.startswith("constant.")}
         return mask, Prepared(maps, constants), facts
 
-    def close(self) -> None:
-        """Close the files; the folder stays for a later run."""
-        for handle in (self._image, self._source, self._lines):
-            handle.close()
+    def __enter__(self) -> Self:
+        return self
 
-    def remove(self) -> None:
-        """Delete the folder: the output stands."""
-        self.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the files. An interruption leaves the folder for a later run; success and errors leave nothing."""
+        for handle in (self._image, self._source, self._lines):
+            # A full disk fails again when what is still buffered is flushed; the first error has been told.
+            with suppress(OSError):
+                handle.close()
+        if kind is None or issubclass(kind, EorestoreError):
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _begin(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir()
+        unfinished = self.folder / f"{_SETTINGS}.partial"
+        unfinished.write_text(json.dumps(self._identity, indent=1))
+        unfinished.replace(self.folder / _SETTINGS)
 
     def _open(self, name: str) -> BinaryIO:
         path = self.folder / name
         return path.open("r+b" if path.exists() else "w+b")
 
     def _check_identity(self) -> None:
-        stored = json.loads((self.folder / "settings.json").read_text())
+        stored = json.loads((self.folder / _SETTINGS).read_text())
         changed = sorted(key for key in {*stored, *self._identity} if stored.get(key) != self._identity.get(key))
         if changed:
             raise UsageError(
@@ -156,8 +152,9 @@ class Journal:
         """Rows in unbroken order whose checksums hold; a torn last line or block is dropped."""
         path = self.folder / "journal.jsonl"
         done, kept = 0, []
+        width = self.layout.size[1]
         lines = path.read_text().splitlines() if path.is_file() else []
-        with self._open("image.raw") as image:
+        with self._open("image.raw") as image, self._open("source.raw") as source:
             for line in lines:
                 try:
                     entry = json.loads(line)
@@ -166,7 +163,9 @@ class Journal:
                 if entry["row"] != done:
                     break
                 image.seek(done * self.layout.row_bytes)
-                if zlib.crc32(image.read(entry["rows"] * self.layout.row_bytes)) != entry["crc"]:
+                source.seek(done * width)
+                found = zlib.crc32(image.read(entry["rows"] * self.layout.row_bytes))
+                if zlib.crc32(source.read(entry["rows"] * width), found) != entry["crc"]:
                     break
                 done += entry["rows"]
                 kept.append(line)
@@ -175,6 +174,4 @@ class Journal:
 
 
 def _cannot_write(folder: Path, error: Exception) -> WriteError:
-    return WriteError(
-        f"{folder} cannot be written: {error}", fix="check the folder, its rights and the free space, then --resume"
-    )
+    return WriteError(f"{folder} cannot be written: {error}", fix="check the folder, its rights and the free space")

@@ -11,7 +11,7 @@ from eorestore.errors import MaskError
 from eorestore.raster import Grid, Unit, Window
 from eorestore.raster.files import RasterFile, open_raster
 from eorestore.raster.products import Declared
-from eorestore.restorer.survey import MaskOfWindow
+from eorestore.restorer.scene import MaskOfWindow
 
 
 def open_mask(text: str, grid: Grid, *, scene: str) -> MaskOfWindow:
@@ -42,7 +42,7 @@ def open_mask(text: str, grid: Grid, *, scene: str) -> MaskOfWindow:
                     f"{path.name} holds {', '.join(f'{value:g}' for value in other[:5])}; a mask holds 0 and 1",
                     fix=f"name the classes to restore: --mask {path.name}:3,8,9,10",
                 )
-            return values == 1
+            return np.asarray(values == 1)
         return np.isin(values, classes)
 
     return mask

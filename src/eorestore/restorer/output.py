@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -58,17 +59,27 @@ class Target:
         return self.path.with_name(f"{self.path.name.removesuffix('.tif').removesuffix('.cog')}.{ending}")
 
 
-def target_for(path: Path, *, cog: bool, overwrite: bool) -> Target:
+def target_for(path: Path, *, cog: bool, overwrite: bool, save_source: bool = False) -> Target:
     """What `path` asks for. Raises UsageError for an unknown suffix, WriteError where something stands there."""
     if path.suffix.lower() not in {".tif", ".tiff", ""}:
         raise UsageError(
             f"{path.name}: no output format {path.suffix}", fix="use .tif, .cog.tif, or a name without suffix (folder)"
         )
-    if path.exists() and not overwrite:
-        raise WriteError(f"{path} exists already", fix="choose another name or add --overwrite")
     if not path.parent.is_dir():
         raise WriteError(f"there is no folder {path.parent}", fix="create it first")
-    return Target(path, cog or path.name.lower().endswith(".cog.tif"))
+    target = Target(path, cog or path.name.lower().endswith(".cog.tif"))
+    for place in (path, target.source_path) if save_source else (path,):
+        if place.exists() and not overwrite:
+            raise WriteError(f"{place} exists already", fix="choose another name or add --overwrite")
+    if not path.exists():
+        return target
+    if path.is_dir() != target.is_folder:
+        raise WriteError(
+            f"{path} is a {'folder' if path.is_dir() else 'file'}, the result would not be", fix="choose another name"
+        )
+    if target.is_folder and any(entry.suffix != ".tif" or not entry.is_file() for entry in path.iterdir()):
+        raise WriteError(f"{path} holds more than band files", fix="choose another name; it is not replaced")
+    return target
 
 
 class Output:
@@ -76,29 +87,36 @@ class Output:
 
     def __init__(self, target: Target, optical: RasterFile, *, tags: Mapping[str, str], save_source: bool) -> None:
         self.target, self.optical, self.tags = target, optical, tags
-        self._stack = ExitStack()
         grid = optical.grid
+        self._keep_source = save_source
         self._image_path = target.path.with_name(f".{target.path.name}.whole.tif") if target.is_folder else target.path
         self._source_path = target.source_path if save_source else target.path.with_name(f".{target.path.name}.src.tif")
-        self._image = self._stack.enter_context(
-            RasterWriter(
-                self._image_path,
-                grid=grid,
-                encoding=optical.encoding_to_write,
-                descriptions=optical.descriptions,
-                tags=tags,
-                scaled=optical.declares_scale,
-                cog=target.cog and not target.is_folder,
-            )
-        )
+        _remove_stale(self._image_path, self._source_path)
         self._source: RasterWriter | None = None
-        if save_source or target.is_folder:
-            self._source = self._stack.enter_context(
+        with ExitStack() as stack:
+            self._image = stack.enter_context(
                 RasterWriter(
-                    self._source_path, grid=grid, encoding=SOURCE_ENCODING, descriptions=("source",), tags=tags
+                    self._image_path,
+                    grid=grid,
+                    encoding=optical.encoding_to_write,
+                    descriptions=optical.descriptions,
+                    tags=tags,
+                    scaled=optical.declares_scale,
+                    cog=target.cog and not target.is_folder,
                 )
             )
-        self._keep_source = save_source
+            if save_source or target.is_folder:
+                self._source = stack.enter_context(
+                    RasterWriter(
+                        self._source_path,
+                        grid=grid,
+                        encoding=SOURCE_ENCODING,
+                        descriptions=("source",),
+                        units=("class",),
+                        tags=tags,
+                    )
+                )
+            self._stack = stack.pop_all()
 
     def write(self, first: int, raw: NDArray[Any], source: NDArray[np.uint8]) -> None:
         """Finished rows from scene row `first` on."""
@@ -115,6 +133,10 @@ class Output:
             self._stack.__exit__(kind, value, trace)
             if kind is None and self.target.is_folder:
                 self._split()
+        except WriteError:
+            # The source layer takes its name first; without the image it would be half a result.
+            self._source_path.unlink(missing_ok=True)
+            raise
         finally:
             if self.target.is_folder:
                 self._image_path.unlink(missing_ok=True)
@@ -157,3 +179,10 @@ class Output:
                 limits = np.iinfo(raw.dtype) if raw.dtype.kind in "ui" else None
                 rounded = new if limits is None else np.clip(np.rint(np.nan_to_num(new)), limits.min, limits.max)
                 writer.write(window, np.where(changed, rounded, raw).astype(raw.dtype))
+
+
+def _remove_stale(*paths: Path) -> None:
+    """Delete what a killed run was writing under a temporary name."""
+    for path in paths:
+        for stale in path.parent.glob(f".{escape(path.name)}.*.partial.tif"):
+            stale.unlink()

@@ -18,6 +18,25 @@ _DEFAULT_TILE = 256
 
 
 @dataclass(frozen=True)
+class Layout:
+    """What a row of the result weighs: bands and dtype of the image, and the width of both layers."""
+
+    bands: int
+    dtype: str
+    size: tuple[int, int]
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row of all bands."""
+        return self.bands * self.size[1] * np.dtype(self.dtype).itemsize
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes of image and source layer together."""
+        return self.size[0] * (self.row_bytes + self.size[1])
+
+
+@dataclass(frozen=True)
 class ModelFacts:
     """What tiling needs to know of a model before it is loaded."""
 

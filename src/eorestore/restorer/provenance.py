@@ -12,7 +12,7 @@ from eorestore.raster.files import RasterFile
 from eorestore.restorer.plan import ModelFacts
 
 if TYPE_CHECKING:
-    from eorestore.restorer.run import Request
+    from eorestore.restorer.request import Request
 
 _WHOLE_HASH = 64 << 20
 
@@ -20,9 +20,8 @@ _WHOLE_HASH = 64 << 20
 def identity(request: Request, sha256: str | None, tile: int, overlap: int) -> dict[str, Any]:
     """What must be the same for a run to be continued."""
     files = {name: _stamp(path) for name, path in (("optical", request.optical), ("sar", request.sar)) if path}
-    mask_path = Path(request.mask.rpartition(":")[0] or request.mask)
-    if mask_path.exists():
-        files["mask_file"] = _stamp(mask_path)
+    if request.mask_file is not None:
+        files["mask_file"] = _stamp(request.mask_file)
     settings = {
         key: getattr(request, key)
         for key in ("model", "mask", "bands", "sar_bands", "s2_offset", "bbox", "batch", "precision", "tta", "device")

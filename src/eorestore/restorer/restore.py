@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from eorestore.errors import UsageError
+from eorestore.errors import GridError, UsageError
 from eorestore.models.catalogue import SizeRule
 from eorestore.models.checkpoint import Checkpoint, load_checkpoint
 from eorestore.models.model import Model, Prepared
@@ -19,9 +19,9 @@ from eorestore.processing import BandScale, BandScaling, Processor
 from eorestore.processing.normalize import backscatter_scaling
 from eorestore.raster import BandSet, Raster
 from eorestore.restorer.plan import ModelFacts, model_facts, plan_scene
-from eorestore.restorer.scene import MemoryPixels, PackedMask, Scene
+from eorestore.restorer.scene import MaskOfWindow, MemoryPixels, PackedMask, Scene
 from eorestore.restorer.stream import Execution, Progress, Sink, Stream, forward_keywords
-from eorestore.restorer.survey import MaskOfWindow, Survey, automatic_mask, network_mask, survey
+from eorestore.restorer.survey import Survey, automatic_mask, network_mask, survey
 from eorestore.tiling.tiles import TilePlan
 
 
@@ -51,7 +51,7 @@ class Restorer:
         return next(iter(self.processor.inputs))
 
     def check(self, inputs: Mapping[str, BandSet], *, names: Mapping[str, str]) -> None:
-        """Whether the inputs can serve; `names` are what messages call them. Raises UsageError, BandError, UnitError."""
+        """Whether the inputs can serve; `names` is for messages. Raises UsageError, BandError, UnitError."""
         wanted = [key for key in self.processor.inputs if key in forward_keywords(self.model) or key == self.primary]
         for key in wanted:
             if key not in inputs:
@@ -110,6 +110,7 @@ def load_restorer(
     CheckpointError, UsageError.
     """
     execution = execution or Execution()
+    _check_device(execution.device)
     if isinstance(model, Checkpoint):
         facts = _facts_of(model, tile, overlap)
         return _from_checkpoint(model, facts, execution)
@@ -143,6 +144,9 @@ def restore_raster(
     if execution is not None:
         restorer = replace(restorer, execution=execution)
     inputs = {key: MemoryPixels(raster) for key, raster in rasters.items()}
+    for key, raster in rasters.items():
+        if not raster.grid.same_as(rasters["cloudy"].grid):
+            raise GridError(f"the {key} raster lies on another grid", fix="warp it onto the grid of the cloudy one")
     restorer.check({key: raster.bands for key, raster in rasters.items()}, names={key: key for key in rasters})
     scene = Scene(inputs, restorer.primary)
     found, prepared = restorer.look(scene, mask_of(scene, mask))
@@ -178,6 +182,15 @@ def baseline_processor(bands: BandSet) -> Processor:
     """Reflectance passes as it is, without a clip; SAR is scaled as GLF-CR scales it."""
     optical = BandScaling(tuple(BandScale(band.name, band.unit, 0.0, 1.0, clip=False) for band in bands))
     return Processor({"cloudy": optical, "sar": backscatter_scaling()}, optical)
+
+
+def _check_device(name: str) -> None:
+    kind, _, index = name.partition(":")
+    counts = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if kind not in counts or (index and not index.isdigit()):
+        raise UsageError(f"no device is called {name!r}", fix="use cpu, cuda, cuda:1 or mps")
+    if int(index or 0) >= counts[kind]:
+        raise UsageError(f"there is no device {name} here", fix="use --device cpu")
 
 
 def _from_checkpoint(checkpoint: Checkpoint, facts: ModelFacts, execution: Execution) -> Restorer:

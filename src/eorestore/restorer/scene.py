@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from eorestore.raster import BandSet, Grid, Raster, Window
 from eorestore.raster.encoding import Encoding
+
+MaskOfWindow = Callable[[Window], NDArray[np.bool_]]
+"""A mask, bool (y, x), as a function of a window of the scene; True is to be restored."""
 
 
 class Pixels(Protocol):

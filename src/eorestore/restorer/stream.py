@@ -241,7 +241,7 @@ class _Seam:
 
     def _joined(self) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_] | None]:
         if len(self.parts) == 1:
-            return self.parts[0]  # type: ignore[return-value]
+            return self.parts[0]
         raws, restoreds, valids, masks = zip(*self.parts, strict=True)
         mask = None if masks[0] is None else np.concatenate(masks)
         return np.concatenate(raws, axis=1), np.concatenate(restoreds, axis=1), np.concatenate(valids), mask

@@ -6,7 +6,7 @@ Everything is read by windows; what stays in memory is one bit a pixel and an ov
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,14 +20,12 @@ from eorestore.models.model import SceneSample
 from eorestore.processing import Processor
 from eorestore.processing.cloud_mask import HALO, cloud_and_shadow, csmask, shadow_limits, widen
 from eorestore.raster import Raster, Window
-from eorestore.restorer.scene import PackedMask, Pixels, Scene, physical
+from eorestore.restorer.scene import MaskOfWindow, PackedMask, Pixels, Scene, physical
 
 OVERVIEW = 1200  # longest side of the overview in blocks
 PIECES = 24  # full-resolution pieces that `prepare` sees of a scene larger than the overview
 _PIECE = 256
 _STEP = 1024
-
-MaskOfWindow = Callable[[Window], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
@@ -40,9 +38,7 @@ class Survey:
     sample: SceneSample | None
 
 
-def survey(
-    scene: Scene, processor: Processor, *, mask: MaskOfWindow | None, wants_sample: bool, nothing_masked: bool = False
-) -> Survey:
+def survey(scene: Scene, processor: Processor, *, mask: MaskOfWindow | None, wants_sample: bool) -> Survey:
     """Read the scene once. Raises DataError where no pixel is valid, MaskError where `prepare` has nothing clear."""
     height, width = scene.size
     packed = PackedMask(scene.size) if mask is not None else None
@@ -62,7 +58,7 @@ def survey(
     if valid_count == 0:
         raise DataError("the scene has no valid pixel", fix="check its nodata value and its values")
     sample = collector.finish() if collector is not None else None
-    if sample is not None and not nothing_masked and bool((sample.overview["mask"] == 1).all()):
+    if sample is not None and bool((sample.overview["mask"] == 1).all()):
         raise MaskError(
             "no clear pixel is left to learn from: the mask covers the whole scene",
             fix="give a tighter mask, a larger scene, or a model that needs no clear pixels",
@@ -178,4 +174,4 @@ def _block_sum(values: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
     if factor == 1:
         return values
     rows = np.add.reduceat(values, np.arange(0, values.shape[0], factor), axis=0)
-    return np.add.reduceat(rows, np.arange(0, values.shape[1], factor), axis=1)  # type: ignore[no-any-return]
+    return np.add.reduceat(rows, np.arange(0, values.shape[1], factor), axis=1)

@@ -117,6 +117,8 @@ LOSSES: Mapping[str, Loss] = {
     "l1_masked": inside_mask(pixel.l1),
     "charbonnier": over_valid(pixel.charbonnier),
     "charbonnier_masked": inside_mask(pixel.charbonnier),
+    "log_mse": over_valid(pixel.log_mse),
+    "log_mse_masked": inside_mask(pixel.log_mse),
     "one_minus_ssim": over_valid(structural.one_minus_ssim),
     "spectral_angle": over_valid(spectral.spectral_angle),
     "spectral_angle_masked": inside_mask(spectral.spectral_angle),

@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from eorestore.tiling.tiles import Tile, TilePlan
 
+_NO_WEIGHT = np.float32(1e-30)  # pixels of tiles that were never added: zero, not NaN
+
 
 class Mosaic:
     """Collects tiles of one row of the plan after the other; holds one strip of tiles, not the scene.
@@ -36,7 +38,7 @@ class Mosaic:
         if self.plan.mode == "crop":
             self._image[:, rows, columns] = image
             return
-        weight = self._window_weight(tile, position)
+        weight = self._window_weight(position)
         self._image[:, rows, columns] += image * weight
         self._weight[rows, columns] += weight
 
@@ -47,7 +49,8 @@ class Mosaic:
         count = (until - self.top) * self.scale
         done = self._image[:, :count]
         if self.plan.mode == "blend":
-            done = done / np.maximum(self._weight[:count], np.finfo(np.float32).tiny)
+            weight: NDArray[np.float32] = np.maximum(self._weight[:count], _NO_WEIGHT)
+            done = done / weight
             self._weight = self._weight[count:].copy()
         self._image = self._image[:, count:].copy()
         self.top = until
@@ -62,7 +65,7 @@ class Mosaic:
         if self.plan.mode == "blend":
             self._weight = np.concatenate([self._weight, np.zeros((missing, width), np.float32)])
 
-    def _window_weight(self, tile: Tile, position: tuple[int, int]) -> NDArray[np.float32]:
+    def _window_weight(self, position: tuple[int, int]) -> NDArray[np.float32]:
         row, column = position
         column_of_tiles = [other[0].core for other in self.plan.rows]
         row_of_tiles = [other.core for other in self.plan.rows[row]]

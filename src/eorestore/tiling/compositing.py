@@ -103,4 +103,5 @@ def membrane(
 
 
 def _smooth(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    return gaussian_filter(values, _SIGMA, truncate=_TRUNCATE, mode="constant")  # type: ignore[no-any-return]
+    smoothed: NDArray[np.float32] = gaussian_filter(values, _SIGMA, truncate=_TRUNCATE, mode="constant")
+    return smoothed

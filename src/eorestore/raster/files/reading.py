@@ -222,13 +222,14 @@ def _open_folder(folder: Path, declared: Declared, tags: Mapping[str, str]) -> R
         units.append(facts.units[0])
     first = next(iter(opened.values()))[0]
     dtypes = {facts.dtype for facts, _ in opened.values()}
+    shared = dict(set.intersection(*(set(facts.tags.items()) for facts, _ in opened.values())))
     together = replace(
         first, path=folder, count=len(files), descriptions=tuple(files), units=tuple(units),
-        dtype=str(np.result_type(*dtypes)), tags=everything,
+        dtype=str(np.result_type(*dtypes)), tags=shared,
     )  # fmt: skip
     bands, encoding, notes = describe(together, replace(declared, bands=None))
     file = RasterFile(
-        folder, bands, encoding, finest, tuple(members), tuple(files), everything, tuple(notes), facts=together
+        folder, bands, encoding, finest, tuple(members), tuple(files), shared, tuple(notes), facts=together
     )
     if file.resampled:
         height, width = finest.size

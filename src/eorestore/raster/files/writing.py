@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Mapping
@@ -105,7 +106,8 @@ class RasterWriter:
             source.replace(self.path)
 
     def _give_up(self, error: Exception) -> None:
-        self.temporary.unlink(missing_ok=True)
+        with contextlib.suppress(NotADirectoryError):
+            self.temporary.unlink(missing_ok=True)
         raise WriteError(
             f"{self.path} cannot be written: {_first_line(error)}",
             fix="check the folder, its rights and the free space (eorestore restore --dry-run prints the size)",

@@ -1,0 +1,125 @@
+"""What is to be restored and how, and the files that this names, opened and related; imports no torch."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from eorestore.errors import UsageError
+from eorestore.raster import Unit
+from eorestore.raster.files import RasterFile, open_raster
+from eorestore.raster.products import Declared
+from eorestore.restorer.checks import check_values
+from eorestore.restorer.scene import Scene
+
+logger = logging.getLogger(__name__)
+BUILT_IN_MASKS = ("auto", "csmask", "none")
+_LEAST_TILE = 16
+_DAYS = 6
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be restored and how; the fields are the options of `eorestore restore`.
+
+    Raises UsageError for values that make no sense.
+    """
+
+    optical: Path
+    out: Path
+    model: str = "cloud"
+    sar: Path | None = None
+    mask: str = "auto"
+    bands: tuple[str, ...] | None = None
+    sar_bands: tuple[str, ...] | None = None
+    unit: Unit | None = None
+    sar_unit: Unit | None = None
+    s2_offset: int | None = None
+    bbox: tuple[float, float, float, float] | None = None
+    tile: int | None = None
+    overlap: int | None = None
+    batch: int = 4
+    budget: int | None = None
+    device: str = "cpu"
+    precision: str = "fp32"
+    tta: bool = False
+    save_source: bool = False
+    cog: bool = False
+    overwrite: bool = False
+    resume: bool = False
+    journal: bool = True
+
+    def __post_init__(self) -> None:
+        if self.precision not in {"fp32", "bf16"}:
+            raise UsageError(f"no precision {self.precision!r}", fix="use fp32 or bf16")
+        if self.batch < 1:
+            raise UsageError(f"a batch of {self.batch}", fix="use 1 or more")
+        if self.tile is not None and self.tile < _LEAST_TILE:
+            raise UsageError(f"a tile of {self.tile} pixels is too small", fix=f"use at least {_LEAST_TILE}")
+        if self.bbox is not None and not (self.bbox[0] < self.bbox[2] and self.bbox[1] < self.bbox[3]):
+            raise UsageError(
+                f"the box {' '.join(f'{side:g}' for side in self.bbox)} is empty",
+                fix="give left, bottom, right, top with left < right and bottom < top",
+            )
+        if self.resume and not self.journal:
+            raise UsageError("a run without a journal cannot be resumed", fix="leave out --no-journal or --resume")
+
+    @property
+    def declared(self) -> Declared:
+        """What the caller says of the optical scene."""
+        return Declared(self.bands, self.unit, self.s2_offset)
+
+    @property
+    def mask_file(self) -> Path | None:
+        """The file behind `mask`, without the classes that may follow its name; None for a built-in mask."""
+        if self.mask in BUILT_IN_MASKS:
+            return None
+        path = Path(self.mask)
+        return path if path.exists() else Path(self.mask.rpartition(":")[0] or self.mask)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The opened scene: optical and, if given, SAR on its grid, and what was decided on the way."""
+
+    optical: RasterFile
+    sar: RasterFile | None
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+    date_gap_days: float | None
+
+    @property
+    def scene(self) -> Scene:
+        """The inputs by the model's keywords."""
+        files = {"cloudy": self.optical} | ({"sar": self.sar} if self.sar else {})
+        azimuth = self.optical.tags.get("SUN_AZIMUTH")
+        return Scene(files, "cloudy", None if azimuth is None else float(azimuth))
+
+
+def open_inputs(request: Request) -> Inputs:
+    """Open and relate the files; checks grids, overlap, units and values. Raises DataError and its kinds."""
+    optical = open_raster(request.optical, declared=request.declared)
+    if request.bbox is not None:
+        optical = optical.crop(optical.grid.window(request.bbox))
+    warnings = check_values(optical, option="--unit")
+    sar = None
+    if request.sar is not None:
+        own = open_raster(request.sar, declared=Declared(request.sar_bands, request.sar_unit))
+        warnings += check_values(own, option="--sar-unit")
+        sar = own.aligned(optical.grid, name=optical.path.name)
+    days = _days_apart(optical, sar)
+    if days is not None and days > _DAYS:
+        warnings += (f"SAR and optical scene are {days:.0f} days apart: what changed in between will be wrong",)
+    notes = (*optical.notes, *(sar.notes if sar else ()))
+    for note in notes:
+        logger.info(note)
+    for warning in warnings:
+        logger.warning(warning)
+    return Inputs(optical, sar, notes, warnings, days)
+
+
+def _days_apart(optical: RasterFile, sar: RasterFile | None) -> float | None:
+    if sar is None or optical.date is None or sar.date is None:
+        return None
+    return abs((optical.date - sar.date).total_seconds()) / 86400

@@ -1,0 +1,314 @@
+"""Every code block of the documentation is run; its links lead somewhere; what is generated is current."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import logging
+import re
+import shlex
+import shutil
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import yaml
+
+import eorestore
+from eorestore.cli.app import run
+from eorestore.config import load_config
+from eorestore.data.manifest import read_manifest
+from eorestore.models.catalogue import ALIASES, BASELINES, preset_names, shipped_names
+from eorestore.models.table import MODELS
+from eorestore.processing.table import PROCESSORS
+from eorestore.reports.tables import stale_tables
+from eorestore.tasks.cloud_removal import LOSSES
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = ("README.md", *(f"docs/{path.name}" for path in sorted(DOCS.glob("*.md"))))
+RECORDS = ROOT / "results"
+SHIPPED = set(ALIASES) | set(ALIASES.values())
+UNFINISHED = "The table is rendered from results/{}.json by `make tables`."
+LARGEST_PICTURE = 60_000  # bytes
+# Trainings of the pages are cut to what shows that they run.
+CUT = [
+    "training.steps=2", "training.warmup=0", "training.validate_every=2", "training.checkpoint_every=2",
+    "training.batch=1", "data.crop=32", "data.items_per_epoch=4", "data.validation_items=1", "data.synthetic_size=64",
+    "data.cloud_size_px=[8, 24]", "data.cover=[0.2, 0.4]",
+]  # fmt: skip
+
+_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"(?<!`)\[[^\]\n]*\]\(([^)\s]+)\)")
+_TABLE = re.compile(r"<!-- table: ([^\s:>]+)(?::\w+)? -->\n(.*?)<!-- end table -->\n", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: where it begins, its language and text, and the output that the page shows below it."""
+
+    page: str
+    line: int
+    language: str
+    text: str
+
+    @property
+    def commands(self) -> list[tuple[list[str], int]]:
+        """Words and expected exit code of every command of a bash block."""
+        found = []
+        for line in self.text.replace("\\\n", " ").splitlines():
+            code = re.search(r"# exit code (\d+)", line)
+            for part in line.split("&&"):
+                words = shlex.split(part, comments=True)
+                if words:
+                    found.append((words, int(code[1]) if code else 0))
+        return found
+
+    @property
+    def needs_weights(self) -> bool:
+        """Whether the block asks for a model that is shipped."""
+        if self.language == "python":
+            calls = re.findall(r"eor\.restore\((?:[^()]|\([^()]*\))*\)", self.text)
+            return any("model=" not in call for call in calls) or any(f'"{name}"' in self.text for name in SHIPPED)
+        return self.language == "bash" and any(_asks_for_shipped(words) for words, _ in self.commands)
+
+
+def _asks_for_shipped(words: list[str]) -> bool:
+    if not words[0].endswith("eorestore"):
+        return False
+    if words[1] in {"demo", "restore"} and not {"-m", "--model"} & set(words):
+        return True
+    named = {word for before, word in itertools.pairwise(words) if before not in {"-c", "--config"}}
+    return bool(named & SHIPPED)
+
+
+def blocks_of(page: str) -> list[Block]:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return [Block(page, text.count("\n", 0, found.start()) + 1, found[1], found[2]) for found in _BLOCK.finditer(text)]
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files that the pages speak of."""
+    from docs_world import make_world
+
+    folder = tmp_path_factory.mktemp("world")
+    make_world(folder)
+    for block in blocks_of("docs/training.md"):
+        if block.language == "yaml":
+            _save_preset(block.text, folder)
+    return folder
+
+
+@pytest.fixture
+def world(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    folder = tmp_path / "world"
+    shutil.copytree(inputs, folder)
+    monkeypatch.chdir(folder)
+    yield folder
+    root = logging.getLogger()
+    for handler in [one for one in root.handlers if type(one) is logging.StreamHandler]:
+        root.removeHandler(handler)  # it writes to a stream that ends with the test
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_code_block_runs(page: str, world: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    _run_page(page, world, capfd, shipped=False)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if any(block.needs_weights for block in blocks_of(page))])
+def test_every_code_block_of_the_shipped_model_runs(page: str, world: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    missing = SHIPPED - set(ALIASES) - set(shipped_names())
+    if missing:
+        pytest.skip(f"the weights of {', '.join(sorted(missing))} are not in this installation")
+    _run_page(page, world, capfd, shipped=True)
+
+
+def _run_page(page: str, folder: Path, capfd: pytest.CaptureFixture[str], *, shipped: bool) -> None:
+    names: dict[str, object] = {"__name__": "__main__"}
+    output: str | None = None
+    for block in blocks_of(page):
+        where = f"{page}, line {block.line}"
+        if block.language == "text":
+            if output is not None:
+                _check_shown(block.text, output, where)
+            continue
+        output = None
+        if block.language in {"bash", "python"} and block.needs_weights is not shipped:
+            continue
+        capfd.readouterr()
+        if block.language == "bash":
+            for words, code in block.commands:
+                _call(words, code, where)
+        elif block.language == "python":
+            exec(compile(block.text, where, "exec"), names)
+        elif block.language == "yaml":
+            _save_preset(block.text, folder)
+        elif block.language == "csv":
+            (folder / "scenes.csv").write_text(block.text)
+            assert read_manifest(folder / "scenes.csv"), where
+        else:
+            pytest.fail(f"{where}: nothing runs a block of {block.language or 'no language'}")
+        output = "".join(capfd.readouterr())
+
+
+def _call(words: list[str], code: int, where: str) -> None:
+    program, arguments = words[0].removeprefix(".venv/bin/"), words[1:]
+    if program == "eorestore":
+        if arguments[0] == "train" and "--dry-run" not in arguments:
+            arguments += [word for value in CUT for word in ("-s", value)]
+        assert run(arguments) == code, f"{where}: {shlex.join(words)}"
+    elif program == "make":
+        targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        assert set(arguments) <= set(targets), where
+    elif program == "pip":
+        assert arguments[0] == "install", where
+        for package in (word for word in arguments[1:] if not word.startswith("-")):
+            _check_package(package, where)
+    elif program == "python":
+        assert (ROOT / arguments[0]).is_file(), where
+    elif program in {"pytest", "tensorboard"}:
+        extras = _project()["optional-dependencies"]
+        assert any(entry.startswith(program) for extra in ("dev", "track") for entry in extras[extra]), where
+    else:
+        assert [program, *arguments] == ["python3", "-m", "venv", ".venv"], f"{where}: {program}"
+
+
+def _check_package(package: str, where: str) -> None:
+    """`.` or `eorestore`, with extras that the project has."""
+    name, _, extras = package.rstrip("]").partition("[")
+    assert name in {".", "eorestore"}, where
+    known = _project()["optional-dependencies"]
+    assert all(extra in known for extra in extras.split(",") if extra), where
+
+
+def _project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def _check_shown(text: str, output: str, where: str) -> None:
+    """Every shown line is in the output; `...` in it stands for anything."""
+    for line in text.splitlines():
+        pattern = ".*".join(re.escape(part) for part in line.split("..."))
+        assert re.search(pattern, output), f"{where}: {line!r} is not in\n{output}"
+
+
+def _save_preset(text: str, folder: Path) -> None:
+    """A preset of a page, under the name in its first line, checked down to its table entries."""
+    name = re.match(r"# (\S+\.yaml)\n", text)
+    path = folder / (name[1] if name else "preset.yaml")
+    path.write_text(text)
+    config = load_config(path)
+    assert set(config.losses) <= set(LOSSES)
+    assert config.processor in PROCESSORS
+    assert config.model.name in MODELS
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in _LINK.findall(_BLOCK.sub("", text)):
+        if re.match(r"https?://", target):
+            continue
+        file, _, anchor = target.partition("#")
+        path = (ROOT / page).parent / file if file else ROOT / page
+        assert path.exists(), f"{page} links to {target}"
+        if anchor:
+            assert anchor in _anchors(path), f"{page} links to {target}"
+
+
+def _anchors(path: Path) -> set[str]:
+    """Headings as GitHub names them."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_page_is_linked_from_the_index() -> None:
+    index = (DOCS / "index.md").read_text()
+    assert [path.name for path in DOCS.glob("*.md") if path.name != "index.md" and f"({path.name})" not in index] == []
+
+
+def test_the_readme_holds_the_tables_that_the_records_give(tmp_path: Path) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    tables = list(_TABLE.finditer(text))
+    assert {found[1] for found in tables} >= {"cloud-compact", "cloud-places", "streaming"}
+    for found in tables:
+        if not (RECORDS / f"{found[1]}.json").is_file():
+            assert found[2].strip() == UNFINISHED.format(found[1])
+            text = text.replace(found[0], "")
+    readme = tmp_path / "README.md"
+    readme.write_text(text)
+    assert stale_tables(readme, RECORDS) == (), "run `make tables`"
+
+
+def test_the_page_of_commands_is_what_the_command_line_says() -> None:
+    assert (DOCS / "commands.md").read_text() == _script("make_commands").commands_page(), (
+        "run python docs/make_commands.py"
+    )
+
+
+def test_every_picture_is_drawn_by_the_script_is_small_and_is_shown() -> None:
+    shown = {name for page in PAGES for name in re.findall(r"\((?:docs/)?pictures/(\S+?)\)", (ROOT / page).read_text())}
+    drawn = set(_script("make_pictures").PICTURES)
+    found = {path.name: path.stat().st_size for path in (DOCS / "pictures").iterdir()}
+    assert shown == drawn == set(found)
+    assert {name: size for name, size in found.items() if size > LARGEST_PICTURE} == {}
+
+
+def _script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_option_of_restore_is_explained() -> None:
+    commands = (DOCS / "commands.md").read_text()
+    section = commands.split("## eorestore restore\n")[1].split("\n## ")[0]
+    text = (DOCS / "restore.md").read_text()
+    assert [option for option in re.findall(r"`(--[\w-]+)`", section) if option not in text] == []
+
+
+def test_every_model_is_described() -> None:
+    text = (DOCS / "models.md").read_text()
+    names = {*BASELINES, *ALIASES, *ALIASES.values(), *preset_names(), *MODELS}
+    assert [name for name in sorted(names) if f"`{name}`" not in text] == []
+
+
+def test_every_loss_is_named_where_training_is_taught() -> None:
+    text = (DOCS / "training.md").read_text()
+    assert [name for name in LOSSES if f"`{name}`" not in text] == []
+
+
+def test_the_citation_is_of_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == eorestore.__version__ == _project()["version"]
+    assert f"## {eorestore.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "needs"),
+    [
+        ("eorestore restore S2.tif -o a.tif", True),
+        ("eorestore restore -m inpaint S2.tif -o a.tif", False),
+        ("eorestore restore -m cloud S2.tif -o a.tif", True),
+        ("eorestore train -c glf-cr-compact --dry-run", False),
+        ("eorestore model info glf-cr-compact", True),
+        ("make demo", False),
+    ],
+)
+def test_blocks_that_need_weights_are_told_from_others(text: str, needs: bool) -> None:
+    assert Block("page", 1, "bash", text).needs_weights is needs
+
+
+def test_a_line_that_is_not_printed_is_found() -> None:
+    _check_shown("error: ... is not\nfix: ...", "error: this is not\nfix: that\n", "page")
+    with pytest.raises(AssertionError, match="is not in"):
+        _check_shown("error: gone", "error: this is not\n", "page")

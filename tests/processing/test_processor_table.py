@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from eorestore.errors import BandError
+from eorestore.processing.table import CIRRUS_FILL, PROCESSORS
+from eorestore.raster import SENTINEL2_L1C, SENTINEL2_L2A, BandSet, Grid, Raster
+
+
+def scene(bands: BandSet) -> Raster:
+    grid = Grid("LOCAL", (10.0, 0.0, 0.0, 0.0, -10.0, 0.0), 2, 3)
+    values = np.full((len(bands), 2, 3), 0.25, dtype=np.float32)
+    return Raster(values, np.ones((2, 3), dtype=bool), bands, grid)
+
+
+@pytest.mark.parametrize("name", PROCESSORS)
+def test_every_processor_survives_json(name: str) -> None:
+    processor = PROCESSORS[name]()
+    assert type(processor).from_json(processor.to_json()) == processor
+
+
+def test_a_scene_without_cirrus_band_enters_where_the_band_is_optional() -> None:
+    encoded = PROCESSORS["glf-cr-optional-cirrus"]().encode_one("cloudy", scene(SENTINEL2_L2A))
+    cirrus = SENTINEL2_L1C.index("B10")
+    assert encoded.shape == (13, 2, 3)
+    assert (encoded[cirrus] == np.float32(CIRRUS_FILL)).all()
+    assert (np.delete(encoded, cirrus, axis=0) == np.float32(0.25)).all()
+
+
+def test_a_scene_with_cirrus_band_is_encoded_alike_by_both() -> None:
+    whole = scene(SENTINEL2_L1C)
+    encoded = [PROCESSORS[name]().encode_one("cloudy", whole) for name in ("glf-cr", "glf-cr-optional-cirrus")]
+    assert np.array_equal(*encoded)
+
+
+def test_a_scene_without_cirrus_band_is_refused_where_the_band_is_needed() -> None:
+    with pytest.raises(BandError, match="B10"):
+        PROCESSORS["glf-cr"]().encode_one("cloudy", scene(SENTINEL2_L2A))
