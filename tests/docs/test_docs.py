@@ -6,10 +6,12 @@ import importlib.util
 import itertools
 import logging
 import re
+import runpy
 import shlex
 import shutil
 import sys
 import tomllib
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +37,7 @@ RECORDS = ROOT / "results"
 SHIPPED = set(ALIASES) | set(ALIASES.values())
 UNFINISHED = "The table is rendered from results/{}.json by `make tables`."
 LARGEST_PICTURE = 60_000  # bytes
-# Trainings of the pages are cut to what shows that they run.
+# Trainings of the pages are cut to what shows that they run, and so is the demo.
 CUT = [
     "training.steps=2", "training.warmup=0", "training.validate_every=2", "training.checkpoint_every=2",
     "training.batch=1", "data.crop=32", "data.items_per_epoch=4", "data.validation_items=1", "data.synthetic_size=64",
@@ -159,6 +161,8 @@ def _run_page(page: str, folder: Path, capfd: pytest.CaptureFixture[str], *, shi
 def _call(words: list[str], code: int, where: str) -> None:
     program, arguments = words[0].removeprefix(".venv/bin/"), words[1:]
     if program == "eorestore":
+        if arguments[0] == "demo" and "--size" not in arguments:
+            arguments += ["--size", "96"]
         if arguments[0] == "train" and "--dry-run" not in arguments:
             arguments += [word for value in CUT for word in ("-s", value)]
         assert run(arguments) == code, f"{where}: {shlex.join(words)}"
@@ -243,6 +247,18 @@ def test_the_readme_holds_the_tables_that_the_records_give(tmp_path: Path) -> No
     readme = tmp_path / "README.md"
     readme.write_text(text)
     assert stale_tables(readme, RECORDS) == (), "run `make tables`"
+
+
+def test_make_tables_writes_the_tables_of_the_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "-m eorestore.reports.tables README.md results" in (ROOT / "Makefile").read_text()
+    readme = tmp_path / "README.md"
+    readme.write_text("<!-- table: plain -->\n<!-- end table -->\n")
+    (tmp_path / "plain.json").write_text('{"columns": ["a"], "rows": [["x"]]}')
+    monkeypatch.setattr(sys, "argv", ["tables", str(readme), str(tmp_path)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # the module is imported above, and run again
+        runpy.run_module("eorestore.reports.tables", run_name="__main__")
+    assert "| x |" in readme.read_text()
 
 
 def test_the_page_of_commands_is_what_the_command_line_says() -> None:

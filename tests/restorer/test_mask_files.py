@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from small_scenes import make_world, write_tif
 
 from eorestore.errors import DataError, GridError, MaskError
 from eorestore.raster import Window
 from eorestore.restorer.mask_files import open_mask
+from small_scenes import make_world, write_tif
 
 
 @pytest.fixture(scope="module")

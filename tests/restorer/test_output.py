@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from small_scenes import make_world, read_tif, write_bands, write_tif, write_world
 
 from eorestore.api import restore
 from eorestore.errors import UsageError, WriteError
 from eorestore.restorer.output import target_for
+from small_scenes import make_world, read_tif, write_bands, write_tif, write_world
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_a_restored_folder_is_read_with_the_same_offset(tmp_path, world, scene):
     assert after.date == before.date
 
 
-def test_a_box_of_a_folder_is_cut_from_every_band(tmp_path, world, scene):
+def test_a_box_of_a_folder_is_cut_from_every_band(tmp_path, world):
     bands = write_bands(tmp_path / "bands", world)
     grid = world.cloudy.grid
     (left, top), (right, bottom) = grid.position(12, 24), grid.position(72, 84)
@@ -142,7 +142,7 @@ def test_a_source_layer_of_another_run_is_not_overwritten_unasked(scene, tmp_pat
     assert (tmp_path / "out.source.tif").read_text() == "precious"
 
 
-def test_a_folder_that_holds_other_things_is_never_replaced(scene, tmp_path, world):
+def test_a_folder_that_holds_other_things_is_never_replaced(tmp_path, world):
     bands = write_bands(tmp_path / "bands", world)
     home = tmp_path / "home"
     home.mkdir()

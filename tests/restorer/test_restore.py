@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import rasterio
 from rasterio.windows import Window as RasterioWindow
-from small_scenes import NAMES, make_world, read_tif, tiny_checkpoint, write_bands, write_tif, write_world
 
 import eorestore
 from eorestore.api import restore
 from eorestore.errors import BandError, GridError, MaskError, UsageError
 from eorestore.raster import Raster, Window
 from eorestore.restorer import restore_raster
+from small_scenes import NAMES, make_world, read_tif, tiny_checkpoint, write_bands, write_tif, write_world
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_scenes import make_world, read_tif, tiny_checkpoint, write_world
 
 from eorestore.api import restore
 from eorestore.cli.app import run
+from small_scenes import make_world, read_tif, tiny_checkpoint, write_world
 
 SLOW = """
 import sys, time
@@ -115,7 +115,8 @@ def interrupted(tmp_path, scene, monkeypatch):
     return tmp_path / "out.tif"
 
 
-def test_nothing_stands_under_the_name_of_an_interrupted_run(interrupted, tmp_path):
+@pytest.mark.usefixtures("interrupted")
+def test_nothing_stands_under_the_name_of_an_interrupted_run(tmp_path):
     assert leftovers(tmp_path) == {"out.tif.partial"}
 
 

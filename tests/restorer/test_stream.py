@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_scenes import make_world, tiny_checkpoint
 
 from eorestore.errors import DataError, WriteError
 from eorestore.models.catalogue import BASELINES, SizeRule
@@ -16,6 +15,7 @@ from eorestore.restorer.plan import ModelFacts
 from eorestore.restorer.restore import Restorer, baseline_processor, load_restorer, restore_raster
 from eorestore.restorer.scene import MemoryPixels, Scene
 from eorestore.restorer.stream import Execution
+from small_scenes import make_world, tiny_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -129,12 +129,45 @@ def test_an_error_of_the_writer_comes_out_as_it_is():
     restorer = counting(world.cloudy.bands)
     scene = Scene({"cloudy": MemoryPixels(world.cloudy)}, "cloudy")
 
-    def full(first, raw, source):
+    def full(first, *_):
         if first >= 32:
             raise WriteError("no space left", fix="make room")
 
     with pytest.raises(WriteError, match="no space left"):
         restorer.run(scene, full, mask=None, prepared=Prepared(), factor=1)
+
+
+class Diverging(Counting):
+    """Gives NaN."""
+
+    def forward(self, *, cloudy):
+        return Output(cloudy / 0 * 0)
+
+
+def test_values_that_are_not_finite_never_reach_the_file():
+    world = make_world((96, 64), seed=3)
+    with pytest.raises(DataError, match="not finite near row 0, column 0"):
+        restore_raster(counting(world.cloudy.bands, model=Diverging()), {"cloudy": world.cloudy}, mask=None)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (5, 3)])
+@pytest.mark.parametrize("model", ["identity", "inpaint", "sar-regression", "network"])
+def test_the_smallest_scenes_are_restored(tmp_path, world, size, model):
+    from eorestore.raster import Window
+
+    window = Window(0, 0, *size)
+    rasters = {"cloudy": world.cloudy.crop(window), "sar": world.place.sar.crop(window)}
+    mask = np.zeros(size, bool)
+    mask[0, -1] = True
+    if model == "network":
+        model = str(tiny_checkpoint(tmp_path / "tiny"))
+    elif mask.all() and model != "identity":
+        pytest.skip("nothing clear to learn from")
+    elif model == "sar-regression" and mask.size < 30:
+        pytest.skip("too few clear pixels for seven coefficients a band")
+    result = restore_raster(model, rasters, mask=mask)
+    assert np.isfinite(result.raster.values).all()
+    assert result.source[0, -1] == 2
 
 
 class Failing(Counting):

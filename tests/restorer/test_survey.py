@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_scenes import make_world
 
 from eorestore.errors import DataError, MaskError
 from eorestore.processing.cloud_mask import cloud_and_shadow, shadow_limits, widen
@@ -15,6 +14,7 @@ from eorestore.restorer import survey as survey_module
 from eorestore.restorer.restore import baseline_processor
 from eorestore.restorer.scene import MemoryPixels, PackedMask, Scene
 from eorestore.restorer.survey import automatic_mask, survey
+from small_scenes import make_world
 
 
 @pytest.fixture(scope="module")

@@ -40,6 +40,7 @@ app.add_typer(data.app, name="data")
 
 @app.callback()
 def common(
+    context: typer.Context,
     *,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")] = False,
@@ -47,11 +48,20 @@ def common(
 ) -> None:
     """Options that stand before the command."""
     level = logging.ERROR if quiet else logging.INFO
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
-    logging.getLogger("eorestore").setLevel(logging.DEBUG if debug else level)
+    _log_to_stderr(context, logging.DEBUG if debug else level)
     if version:
         typer.echo(f"eorestore {__version__}")
         raise typer.Exit
+
+
+def _log_to_stderr(context: typer.Context, level: int) -> None:
+    """Let the package's log speak for as long as the command runs; the caller's logging is left as it was."""
+    logger, handler = logging.getLogger("eorestore"), logging.StreamHandler(sys.stderr)
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(level)
+    context.call_on_close(lambda: logger.removeHandler(handler))
+    context.call_on_close(lambda: logger.setLevel(before))
 
 
 def run(arguments: Sequence[str]) -> int:

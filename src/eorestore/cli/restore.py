@@ -117,4 +117,6 @@ def _box(text: str | None) -> tuple[float, float, float, float] | None:
 
 
 def _lines(facts: dict[str, object]) -> str:
-    return "\n".join(f"{name.replace('_', ' ')}: {value}" for name, value in facts.items() if name not in {"notes", "warnings"})
+    return "\n".join(
+        f"{name.replace('_', ' ')}: {value}" for name, value in facts.items() if name not in {"notes", "warnings"}
+    )

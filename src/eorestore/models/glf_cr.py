@@ -35,7 +35,8 @@ class GLFCRSettings(Settings):
     start: `cloudy` adds what the network finds to the observed image (the paper); `estimate` adds it to the
         observed image with its masked pixels replaced by an estimate, so these never reach the network.
     sees_cloud: with `start="estimate"`, show the network also by how much the observation under the mask differs
-        from the estimate: thin cloud and shadow let the ground through.
+        from the estimate, and let it add that difference back with a gain for each pixel and band: thin cloud and
+        shadow let the ground through.
     """
 
     channels: int = 96
@@ -76,8 +77,9 @@ class GLFCR(Model):
 
     Differs from the paper in nothing that changes its output. The shift mask is computed for each input, so
     any size whose sides divide by `multiple_of` = 2 * window works. With `start="estimate"`, which is ours, the
-    optical stem sees the filled image and the mask as one more band (and, with `sees_cloud`, what the observation
-    adds to it), and the last convolution starts at zero: the untrained model returns the estimate.
+    optical stem sees the filled image and the mask as one more band, and the last convolution starts at zero: the
+    untrained model returns the estimate. With `sees_cloud` the correction is residual + gain * (cloudy - filled), the
+    form that undoes a veil of opacity t: ground = (cloudy - t * cloud) / (1 - t).
 
     `reach` is an upper bound: it counts every window as if the pixel lay in its corner. It is 564 pixels at
     the published size, far beyond a tile, so tiles are blended.
@@ -103,7 +105,7 @@ class GLFCR(Model):
         self.join = nn.Sequential(
             nn.Conv2d(s.blocks * s.channels, s.channels, 1), nn.Conv2d(s.channels, s.channels, 3, padding=1)
         )
-        last = nn.Conv2d(s.head_channels, s.bands, 3, padding=1)
+        last = nn.Conv2d(s.head_channels, s.bands * (1 + s.sees_cloud), 3, padding=1)
         if s.start == "estimate":
             for parameter in last.parameters():
                 nn.init.zeros_(parameter)
@@ -160,7 +162,11 @@ class GLFCR(Model):
             optical, sar = self._fuse(index, optical, sar)
             stages.append(optical)
         deep = self.join(torch.cat(stages, dim=1)) + shallow
-        return Output(start + self.head(deep))
+        correction = self.head(deep)
+        if self.settings.start == "estimate" and self.settings.sees_cloud:
+            correction, gain = correction.chunk(2, dim=1)
+            correction = correction + gain * (cloudy - start)
+        return Output(start + correction)
 
     def _fuse(self, index: int, optical: Tensor, sar: Tensor) -> tuple[Tensor, Tensor]:
         """The "local fusion": filter SAR with predicted kernels, then let each stream take from the other."""
@@ -251,9 +257,7 @@ def _kernel_generator(channels: int, size: int) -> nn.Sequential:
     )
 
 
-def _filled(
-    cloudy: Tensor, mask: Tensor | None, estimate: Tensor | None, *, sees_cloud: bool
-) -> tuple[Tensor, Tensor]:
+def _filled(cloudy: Tensor, mask: Tensor | None, estimate: Tensor | None, *, sees_cloud: bool) -> tuple[Tensor, Tensor]:
     if mask is None or estimate is None:
         missing = " and ".join(name for name, value in (("mask", mask), ("estimate", estimate)) if value is None)
         raise UsageError(

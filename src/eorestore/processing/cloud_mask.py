@@ -176,4 +176,4 @@ def _ratio(above: NDArray[np.float32], below: NDArray[np.float32]) -> NDArray[np
 
 def _between(values: NDArray[np.float32], share: float) -> float:
     low = float(np.percentile(values, 0.5))
-    return low + share * (float(values.mean()) - low)
+    return low + share * (float(values.mean(dtype=np.float64)) - low)

@@ -51,22 +51,28 @@ class BandScaling:
         return self.bands[0].unit
 
     def encode(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Physical (band, y, x) -> clipped and scaled."""
+        """Physical (band, y, x) -> clipped and scaled; may share memory with the input where nothing changes."""
         low, high, gain = self._columns()
-        clipped = any(band.clip for band in self.bands)
-        encoded = np.clip(values, low, high) if clipped else values.copy()
+        clipped = np.array([band.clip for band in self.bands])
+        if clipped.all():
+            encoded = np.clip(values, low, high)
+        elif clipped.any():
+            encoded = values.copy()
+            encoded[clipped] = np.clip(values[clipped], low[clipped], high[clipped])
+        else:
+            encoded = values
         if low.any():
-            encoded -= low
+            encoded = encoded - low
         if (gain != 1).any():
-            encoded *= gain
+            encoded = encoded * gain
         return encoded
 
     def decode(self, encoded: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The inverse of `encode`; values outside [0, top] are kept, not clipped."""
+        """The inverse of `encode`; values outside [0, top] are kept. May share memory with its input."""
         low, _, gain = self._columns()
-        values = encoded / gain if (gain != 1).any() else encoded.copy()
+        values = encoded / gain if (gain != 1).any() else encoded
         if low.any():
-            values += low
+            values = values + low
         return values
 
     def select(self, names: Sequence[str]) -> BandScaling:

@@ -6,6 +6,7 @@ import math
 from typing import Literal
 
 import rasterio
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.errors import CRSError, RasterioError
@@ -34,7 +35,7 @@ def bounds_in(grid: Grid, crs: str) -> tuple[float, float, float, float]:
     """(left, bottom, right, top) of a grid in another CRS given as WKT. Raises GridError."""
     try:
         left, bottom, right, top = transform_bounds(CRS.from_wkt(grid.crs), CRS.from_wkt(crs), *grid.bounds)
-    except (RasterioError, CRSError) as error:
+    except (RasterioError, CRSError, CPLE_BaseError) as error:
         raise GridError(
             f"the CRSs cannot be related: {error}", fix="reproject one file to the CRS of the other"
         ) from None

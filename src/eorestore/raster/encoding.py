@@ -37,8 +37,7 @@ class Encoding:
         if not self.is_integer:
             valid &= np.isfinite(raw).all(axis=0)
         if (nodata := self._marker()) is not None:
-            marked = raw == nodata
-            valid &= ~(marked.all(axis=0) if self.nodata == 0 else marked.any(axis=0))
+            valid &= raw.any(axis=0) if nodata == 0 else ~(raw == nodata).any(axis=0)
         return valid
 
     def decode(self, raw: NDArray[Any]) -> NDArray[np.float32]:
@@ -64,9 +63,11 @@ class Encoding:
             raw *= np.float32(1.0 / self.scale)
         if self.is_integer:
             np.rint(raw, out=raw)
-            np.clip(raw, *self._range(), out=raw)
+            low, high = self._range()
+            np.clip(raw, low, high, out=raw)
         coded = raw.astype(self.dtype)
-        if (nodata := self._marker()) is not None:
+        nodata = self._marker()
+        if nodata is not None and not (self.is_integer and (nodata < low or nodata > high)):
             coded[coded == nodata] = self._beside(nodata)
         return coded
 

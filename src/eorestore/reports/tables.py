@@ -5,6 +5,8 @@ A README marks where tables stand; what is between the marks is written by `rend
     <!-- table: NAME -->                  the table, or the mean scores, of results/NAME.json
     <!-- table: NAME:psnr_cloud -->       one score of an evaluation, models by covers
     <!-- end table -->
+
+`python -m eorestore.reports.tables README.md results` writes them.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,3 +162,7 @@ def _spread(found: Mapping[str, Any], name: str) -> str:
 
 def _percent(share: float | None) -> str:
     return "real clouds" if share is None else f"{100 * share:.0f} %"
+
+
+if __name__ == "__main__":
+    update_readme(*map(Path, sys.argv[1:3]))

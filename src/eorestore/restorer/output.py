@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eorestore.errors import UsageError, WriteError
+from eorestore.errors import BandError, UsageError, WriteError
 from eorestore.raster import Window
 from eorestore.raster.encoding import Encoding
 from eorestore.raster.files import RasterFile, RasterWriter, open_raster
+from eorestore.raster.products import band_files
 from eorestore.tiling.compositing import Source
 
 SOURCE_ENCODING = Encoding("uint8", nodata=float(Source.NODATA))
@@ -77,7 +78,7 @@ def target_for(path: Path, *, cog: bool, overwrite: bool, save_source: bool = Fa
         raise WriteError(
             f"{path} is a {'folder' if path.is_dir() else 'file'}, the result would not be", fix="choose another name"
         )
-    if target.is_folder and any(entry.suffix != ".tif" or not entry.is_file() for entry in path.iterdir()):
+    if target.is_folder and not _holds_bands_alone(path):
         raise WriteError(f"{path} holds more than band files", fix="choose another name; it is not replaced")
     return target
 
@@ -179,6 +180,14 @@ class Output:
                 limits = np.iinfo(raw.dtype) if raw.dtype.kind in "ui" else None
                 rounded = new if limits is None else np.clip(np.rint(np.nan_to_num(new)), limits.min, limits.max)
                 writer.write(window, np.where(changed, rounded, raw).astype(raw.dtype))
+
+
+def _holds_bands_alone(folder: Path) -> bool:
+    entries = set(folder.iterdir())
+    try:
+        return entries == set(band_files(folder).values())
+    except BandError:
+        return not entries
 
 
 def _remove_stale(*paths: Path) -> None:

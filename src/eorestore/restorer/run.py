@@ -150,6 +150,11 @@ class _Tally:
 
 def _target(request: Request) -> Target:
     target = target_for(request.out, cog=request.cog, overwrite=request.overwrite, save_source=request.save_source)
+    if target.is_folder and request.optical.is_file():
+        raise UsageError(
+            f"{request.out} would be a folder of band files; {request.optical.name} is one file",
+            fix=f"name the result {request.out.name}.tif",
+        )
     for path in (request.optical, request.sar, request.mask_file):
         if path is not None and path.resolve() == request.out.resolve():
             raise UsageError(f"{request.out} is an input", fix="write the result to another name")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from eorestore.errors import UsageError
+from eorestore.errors import DataError, UsageError
 from eorestore.models.model import Model, Prepared
 from eorestore.processing import Processor
 from eorestore.raster import Window
@@ -68,6 +68,8 @@ class Stream:
         self.mask, self.prepared, self.factor, self.execution = mask, prepared, factor, execution
         self.keywords = forward_keywords(model)
         self.margin = 0 if mask is None else MARGIN
+        # without a mask nothing is blended with what was observed, so tiles are stored as they will be written
+        self.encodes_tiles = mask is None and plan.mode == "crop"
         names = [name for name in processor.output.names if name in scene.optical.bands]
         self.rows_out = [scene.optical.bands.index(name) for name in names]
         self.rows_model = [processor.output.names.index(name) for name in names]
@@ -78,7 +80,8 @@ class Stream:
         """Restore scene rows from `begin` on. The sink gets (first row, raw rows, source rows)."""
         first = self.plan.first_row_for(max(begin - self.margin, 0))
         self.done_tiles = sum(len(row) for row in self.plan.rows[:first])
-        mosaic = Mosaic(self.plan, bands=len(self.rows_out), begin=first)
+        dtype = self.scene.optical.encoding.dtype if self.encodes_tiles else "float32"
+        mosaic = Mosaic(self.plan, bands=len(self.rows_out), begin=first, dtype=dtype)
         seam = _Seam(self, begin)
         with _Background(sink) as writer:
             for row, strip in _ahead(self._strips(first)):
@@ -132,8 +135,17 @@ class Stream:
         items = [self._encode(tile, strip) for _, tile in batch]
         inputs = {key: torch.cat([item[key] for item in items]) for key in items[0]}
         image = run_model(self.model, inputs, self.execution)[:, self.rows_model]
+        if not bool(torch.isfinite(image).all()):
+            place = batch[0][1].window
+            raise DataError(
+                f"the model gave values that are not finite near row {place.row}, column {place.column}",
+                fix="check its weights with `eorestore model check`; with bf16 try --precision fp32",
+            )
         for (column, tile), restored in zip(batch, image.numpy(), strict=True):
-            mosaic.add(tile, self.scaling.decode(restored), position=(row, column))
+            values = self.scaling.decode(restored)
+            if self.encodes_tiles:
+                values = self.scene.optical.encoding.encode(values)
+            mosaic.add(tile, values, position=(row, column))
 
     def _encode(self, tile: Tile, strip: _Strip) -> dict[str, Tensor]:
         inner = tile.window.relative_to(strip.window)
@@ -226,7 +238,13 @@ class _Seam:
         inside = slice(self.done - self.top, limit - self.top)
         chosen = raw[stream.rows_out] if len(stream.rows_out) < len(raw) else raw
         result, source = compose(
-            chosen, restored, valid=valid, mask=mask, encoding=stream.scene.optical.encoding, rows=inside
+            chosen,
+            restored,
+            valid=valid,
+            mask=mask,
+            encoding=stream.scene.optical.encoding,
+            rows=inside,
+            encoded=stream.encodes_tiles,
         )
         if len(stream.rows_out) < len(raw):
             whole = raw[:, inside].copy()

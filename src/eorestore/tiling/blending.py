@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,19 +15,19 @@ _NO_WEIGHT = np.float32(1e-30)  # pixels of tiles that were never added: zero, n
 class Mosaic:
     """Collects tiles of one row of the plan after the other; holds one strip of tiles, not the scene.
 
-    bands: bands of the image. scale: output pixels per input pixel along an axis. begin: row of the plan at
+    bands: bands of the image, kept as `dtype` (in crop mode any; blending needs floats). scale: output pixels per input pixel along an axis. begin: row of the plan at
     which tiles start to arrive (a resumed run); scene rows that an earlier row of tiles also touches are
     incomplete then and must not be used.
     """
 
-    def __init__(self, plan: TilePlan, *, bands: int, scale: int = 1, begin: int = 0) -> None:
+    def __init__(self, plan: TilePlan, *, bands: int, scale: int = 1, begin: int = 0, dtype: str = "float32") -> None:
         self.plan, self.scale = plan, scale
         self.top = plan.rows[begin][0].core.row
         self._bands = bands
-        self._image = np.zeros((bands, 0, plan.size[1] * scale), dtype=np.float32)
+        self._image = np.zeros((bands, 0, plan.size[1] * scale), dtype=dtype)
         self._weight = np.zeros((0, plan.size[1] * scale), dtype=np.float32)
 
-    def add(self, tile: Tile, image: NDArray[np.float32], *, position: tuple[int, int]) -> None:
+    def add(self, tile: Tile, image: NDArray[Any], *, position: tuple[int, int]) -> None:
         """One tile's restored window (band, y, x), at `position` (row, column) in the plan."""
         scale = self.scale
         self._extend(tile.core.row + tile.core.height - self.top)
@@ -42,7 +44,7 @@ class Mosaic:
         self._image[:, rows, columns] += image * weight
         self._weight[rows, columns] += weight
 
-    def finish(self, row: int) -> NDArray[np.float32]:
+    def finish(self, row: int) -> NDArray[Any]:
         """All scene rows finished with row `row` of the plan, (band, y, x); they are freed here."""
         until = self.plan.finished(row)
         self._extend(until - self.top)
@@ -61,7 +63,8 @@ class Mosaic:
         if missing <= 0:
             return
         width = self._image.shape[2]
-        self._image = np.concatenate([self._image, np.zeros((self._bands, missing, width), np.float32)], axis=1)
+        new = np.zeros((self._bands, missing, width), self._image.dtype)
+        self._image = np.concatenate([self._image, new], axis=1) if self._image.shape[1] else new
         if self.plan.mode == "blend":
             self._weight = np.concatenate([self._weight, np.zeros((missing, width), np.float32)])
 

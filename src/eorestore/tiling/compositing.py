@@ -33,30 +33,26 @@ class Source(IntEnum):
 
 def compose(
     raw: NDArray[Any],
-    restored: NDArray[np.float32],
+    restored: NDArray[Any],
     *,
     valid: NDArray[np.bool_],
     mask: NDArray[np.bool_] | None,
     encoding: Encoding,
     rows: slice,
+    encoded: bool = False,
 ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
     """Raw result and source layer for `rows` of a block that carries up to MARGIN rows around them.
 
     raw: (band, y, x) as stored. restored: the same bands in physical units. mask: True where a pixel is to be
     replaced; None replaces every valid pixel and draws no seam. Unmasked and invalid pixels are copied bit by
-    bit. No value under the mask enters the result.
+    bit. No value under the mask enters the result. encoded: `restored` is raw already (without a mask only).
     """
+    if mask is None:
+        coded = restored[:, rows] if encoded else encoding.encode(restored[:, rows])
+        source = np.where(valid[rows], np.uint8(Source.RESTORED), np.uint8(Source.NODATA))
+        return (coded if valid[rows].all() else np.where(valid[rows], coded, raw[:, rows])), source
     result = raw[:, rows].copy()
     source = np.where(valid[rows], np.uint8(Source.OBSERVED), np.uint8(Source.NODATA))
-    if mask is None:
-        wanted = valid[rows]
-        coded = encoding.encode(restored[:, rows])
-        if wanted.all():
-            result = coded
-        else:
-            np.copyto(result, coded, where=wanted)
-        source[wanted] = Source.RESTORED
-        return result, source
     width = raw.shape[2]
     for first in range(0, width, _COLUMNS):
         last = min(first + _COLUMNS, width)
