@@ -130,7 +130,10 @@ def write_record_of(measured: dict[str, list[tuple[float, float]]], size: int, p
                 round(max(memory for _, memory in runs)),
             ]
         )
-    scores = {"columns": ["way", "seconds (median)", "ratio to the plain loop (median of pairs)", "peak MB"], "rows": rows}
+    scores = {
+        "columns": ["way", "seconds (median)", "ratio to the plain loop (median of pairs)", "peak MB"],
+        "rows": rows,
+    }
     config = {"size": size, "bands": 13, "dtype": "uint16", "model": "identity", "mask": "none"}
     record = make_record("benchmark", "streaming", config=config, scores=scores, seconds=sum(plain), data={})
     write_record(path, record)

@@ -54,7 +54,7 @@ def of_level(raster: Raster, level: str) -> Raster:
 @pytest.mark.parametrize("level", ["L1C", "L2A"])
 def test_a_bright_white_cloud_is_found_where_it_is(level: str):
     scene = of_level(painted(MEADOW, (CLOUD, PATCH)), level)
-    cloud, shadow = cloud_and_shadow(scene, shadow_limits([scene]))
+    cloud, shadow = cloud_and_shadow(scene, ShadowLimits(infrared=0.15, blue=0.08))
     inside = np.zeros_like(cloud)
     inside[PATCH.rows, PATCH.columns] = True
     assert widen(cloud)[inside].all()

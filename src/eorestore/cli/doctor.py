@@ -13,15 +13,15 @@ _EXTRAS = {"xarray": "rioxarray", "track": "tensorboard", "wandb": "wandb", "mas
 
 def doctor(*, json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False) -> None:
     """Print what is installed, which devices torch sees, and which weights are there."""
-    import rasterio
     import torch
 
     from eorestore import __version__
     from eorestore.models.catalogue import ALIASES, shipped_names
+    from eorestore.raster.files import gdal_version
 
     facts: dict[str, object] = {"eorestore": __version__}
     facts |= {name: _version(name) for name in _CORE}
-    facts["gdal"] = rasterio.__gdal_version__
+    facts["gdal"] = gdal_version()
     facts["threads"] = torch.get_num_threads()
     facts["devices"] = ", ".join(["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))])
     facts |= {f"extra {extra}": _version(package) for extra, package in _EXTRAS.items()}

@@ -12,7 +12,7 @@ from scipy.ndimage import binary_dilation
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from eorestore.data.cloud_simulation import CloudSettings, simulate_clouds
+from eorestore.data.cloud_simulation import CloudSettings, SimulatedClouds, simulate_clouds
 from eorestore.errors import ConfigError, DataError, GridError
 from eorestore.models.model import Prepared, SceneSample
 from eorestore.processing.normalize import BandScaling
@@ -26,6 +26,7 @@ MASK_MARGIN = 3  # pixels by which the mask grows beyond cloud and shadow
 _MULTIPLE = 16  # a whole scene is cut to a multiple of this
 _LEAST_MASKED = 0.02  # a crop with less to restore than this is drawn again, a few times
 _REDRAWS = 4
+_LEAST_CLEAR = 0.02  # a sky that leaves less than this is drawn again with less cloud, if a model learns from it
 _ORDER, _SKY, _CROP = 0, 1, 2  # streams of draws, so that none depends on how many another took
 
 
@@ -131,14 +132,25 @@ class CloudPairs(Dataset[Sample]):
             self._kept = key, *self._simulate(scene, generator)
         return self._kept[1], self._kept[2]
 
+    def _sky(self, scene: ClearScene, generator: np.random.Generator) -> tuple[SimulatedClouds, NDArray[np.bool_]]:
+        """Clouds over a scene and the mask around them; the cover is halved until something clear is left."""
+        cover = float(generator.uniform(*self._cover))
+        while True:
+            settings = replace(self._settings, cover=cover)
+            sky = simulate_clouds(scene.optical, settings, generator=generator, masks=self._masks)
+            mask = grow_mask(sky.cloud | sky.shadow, MASK_MARGIN)
+            clear = float((scene.optical.valid & ~mask).mean())
+            if self._prepare is None or clear >= _LEAST_CLEAR or cover < _LEAST_CLEAR:
+                return sky, mask
+            cover /= 2
+
     def _simulate(self, scene: ClearScene, generator: np.random.Generator) -> tuple[Sample, Sample]:
-        settings = replace(self._settings, cover=float(generator.uniform(*self._cover)))
-        sky = simulate_clouds(scene.optical, settings, generator=generator, masks=self._masks)
+        sky, mask = self._sky(scene, generator)
         cloudy = replace(scene.optical, values=sky.image)
         sar = add_speckle(scene.sar, generator=generator) if self._augment else scene.sar
         arrays: dict[str, NDArray[np.generic]] = {
             "cloudy": self._processor.encode_one("cloudy", cloudy),
-            "mask": grow_mask(sky.cloud | sky.shadow, MASK_MARGIN)[None].astype(np.float32),
+            "mask": mask[None].astype(np.float32),
             "target": self._target.encode_one("target", scene.optical),
             "valid": scene.optical.valid[None],
             "cloud": sky.cloud[None],

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from eorestore.errors import UsageError
+from eorestore.errors import DataError, UsageError
 from eorestore.raster import Unit
 from eorestore.raster.files import RasterFile, open_raster
 from eorestore.raster.products import Declared
@@ -94,7 +94,13 @@ class Inputs:
         """The inputs by the model's keywords."""
         files = {"cloudy": self.optical} | ({"sar": self.sar} if self.sar else {})
         azimuth = self.optical.tags.get("SUN_AZIMUTH")
-        return Scene(files, "cloudy", None if azimuth is None else float(azimuth))
+        try:
+            return Scene(files, "cloudy", None if azimuth is None else float(azimuth))
+        except ValueError:
+            raise DataError(
+                f"{self.optical.path.name} has the tag SUN_AZIMUTH={azimuth!r}, which is no number",
+                fix="write degrees clockwise from north, or remove the tag",
+            ) from None
 
 
 def open_inputs(request: Request) -> Inputs:

@@ -15,9 +15,9 @@ _NO_WEIGHT = np.float32(1e-30)  # pixels of tiles that were never added: zero, n
 class Mosaic:
     """Collects tiles of one row of the plan after the other; holds one strip of tiles, not the scene.
 
-    bands: bands of the image, kept as `dtype` (in crop mode any; blending needs floats). scale: output pixels per input pixel along an axis. begin: row of the plan at
-    which tiles start to arrive (a resumed run); scene rows that an earlier row of tiles also touches are
-    incomplete then and must not be used.
+    bands: bands of the image, kept as `dtype` (in crop mode any; blending needs floats). scale: output pixels per
+    input pixel along an axis. begin: row of the plan at which tiles start to arrive (a resumed run); scene rows
+    that an earlier row of tiles also touches are incomplete then and must not be used.
     """
 
     def __init__(self, plan: TilePlan, *, bands: int, scale: int = 1, begin: int = 0, dtype: str = "float32") -> None:

@@ -202,6 +202,11 @@ def open_raster(
     )
 
 
+def gdal_version() -> str:
+    """Version of the GDAL library that rasterio brings."""
+    return str(rasterio.__gdal_version__)
+
+
 def _open_folder(folder: Path, declared: Declared, tags: Mapping[str, str]) -> RasterFile:
     files = band_files(folder)
     if declared.bands is not None:
