@@ -137,22 +137,20 @@ def test_the_largest_class_wins_where_asked_for(tmp_path: Path):
     assert (found == 3).sum() == 1
 
 
-def test_a_folder_whose_files_lie_apart_keeps_nodata_of_the_one_that_fits(tmp_path: Path):
+@pytest.mark.parametrize("shifted", ["VV", "VH"])
+def test_a_folder_whose_files_lie_apart_keeps_the_nodata_of_both(tmp_path: Path, shifted: str):
     folder = tmp_path / "s1"
     folder.mkdir()
-    values = backscatter()
-    values[0, 10, 10] = -9999
-    radar(folder / "VV.tif", values[:1], Affine(10, 0, EAST, 0, -10, NORTH), nodata=-9999)
-    radar(folder / "VH.tif", values[1:], Affine(10, 0, EAST + 4, 0, -10, NORTH), nodata=-9999)
-    with rasterio.open(folder / "VH.tif", "r+") as file:
-        file.descriptions = ("VH",)
-    target = Grid(OPTICAL.crs, OPTICAL.transform, 64, 79)
-    found = open_raster(folder).aligned(target, name="s2.tif").read()
-    assert found.bands.names == ("VV", "VH")
-    assert not found.valid[10, 10]
-    assert found.values[0][found.valid].min() > -40
+    for name, values, hole in zip(("VV", "VH"), backscatter(), (10, 30), strict=True):
+        values[hole : hole + 4, 10:14] = -9999
+        place = Affine(10, 0, EAST + 4 * (name == shifted), 0, -10, NORTH)
+        radar(folder / f"{name}.tif", values[None], place, nodata=-9999)
     found = open_raster(folder).aligned(OPTICAL, name="s2.tif").read()
-    assert not found.valid[10, 10]
+    assert found.bands.names == ("VV", "VH")
+    assert not found.valid[11:13, 11:13].any()
+    assert not found.valid[31:33, 11:13].any()
+    assert found.valid[:, 20:].all()
+    assert found.values[:, found.valid].min() > -40
 
 
 def test_scenes_of_different_places_are_refused(tmp_path: Path):

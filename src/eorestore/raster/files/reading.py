@@ -130,7 +130,7 @@ class RasterFile:
         if self.grid.same_as(grid):
             return replace(self, notes=notes)
         notes = (*notes, f"{self.path.name}: warped onto the grid of {name}")
-        encoding = Encoding("float32", self.encoding.scale, self.encoding.offset, None)
+        encoding = Encoding("float32", self.encoding.scale, self.encoding.offset, self.encoding.nodata)
         return replace(
             self,
             base=grid,
