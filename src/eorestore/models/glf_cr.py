@@ -20,6 +20,10 @@ from eorestore.layers.dynamic_filter import dynamic_filter
 from eorestore.layers.windows import cut_windows, cyclic_shift, merge_windows, shift_mask
 from eorestore.models import scene_estimate
 from eorestore.models.model import Model, Output, Prepared, SceneSample, Settings
+from eorestore.models.thin_cloud import Veil, unveil
+
+_LEAST_SPREAD = 0.004  # reflectance
+_MOST_BEYOND = 32.0  # spreads
 
 
 @dataclass(frozen=True)
@@ -34,9 +38,9 @@ class GLFCRSettings(Settings):
     drop_path: rate of stochastic depth in the last layer; it grows linearly from 0.
     start: `cloudy` adds what the network finds to the observed image (the paper); `estimate` adds it to the
         observed image with its masked pixels replaced by an estimate, so these never reach the network.
-    sees_cloud: with `start="estimate"`, show the network also by how much the observation under the mask differs
-        from the estimate, and let it add that difference back with a gain for each pixel and band: thin cloud and
-        shadow let the ground through.
+    sees_cloud: with `start="estimate"`, look also at the observation under the mask: the estimate takes up what thin
+        cloud and shadow let through (models.thin_cloud), and the network sees by how much the observation still
+        differs, and may add that difference back with a gain for each pixel and band.
     """
 
     channels: int = 96
@@ -78,8 +82,8 @@ class GLFCR(Model):
     Differs from the paper in nothing that changes its output. The shift mask is computed for each input, so
     any size whose sides divide by `multiple_of` = 2 * window works. With `start="estimate"`, which is ours, the
     optical stem sees the filled image and the mask as one more band, and the last convolution starts at zero: the
-    untrained model returns the estimate. With `sees_cloud` the correction is residual + gain * (cloudy - filled), the
-    form that undoes a veil of opacity t: ground = (cloudy - t * cloud) / (1 - t).
+    untrained model returns the estimate. With `sees_cloud` all is in units of the scene's own spread, and the
+    correction is residual + gain * (cloudy - filled), the form that undoes a veil: (cloudy - t * cloud) / (1 - t).
 
     `reach` is an upper bound: it counts every window as if the pixel lay in its corner. It is 564 pixels at
     the published size, far beyond a tile, so tiles are blended.
@@ -93,7 +97,7 @@ class GLFCR(Model):
         s = settings
         optical_bands = s.bands
         if s.start == "estimate":
-            optical_bands += 1 + s.bands * s.sees_cloud
+            optical_bands += 1 + (s.bands + 1) * s.sees_cloud
         self.optical_stem = nn.Conv2d(4 * optical_bands, s.channels, 5, padding=2)
         self.optical_entry = nn.Conv2d(s.channels, s.channels, 3, padding=1)
         self.sar_stem = nn.Conv2d(4 * s.sar_bands, s.channels, 5, padding=2)
@@ -128,6 +132,9 @@ class GLFCR(Model):
         estimate: Tensor | None = None,
         surface: Tensor | None = None,
         coefficients: Tensor | None = None,
+        spectrum: Tensor | None = None,
+        ground: Tensor | None = None,
+        covariance: Tensor | None = None,
     ) -> Output:
         """Restore a batch; y and x are multiples of `multiple_of`.
 
@@ -138,6 +145,9 @@ class GLFCR(Model):
             estimate: (batch, bands, y, x), read under the mask. Not used with `start="cloudy"`.
             surface: the interpolation that `prepare` found; makes the estimate where none is given.
             coefficients: the SAR regression that `prepare` found; makes the estimate where none is given.
+            spectrum: (batch, bands), the scene's thick cloud; with `sees_cloud`.
+            ground: (batch, bands), mean of the clear pixels; with `sees_cloud`.
+            covariance: (batch, bands, bands) of clear pixels around what SAR explains; with `sees_cloud`.
 
         Returns:
             The image (batch, bands, y, x), in no way limited to the range of the input.
@@ -148,9 +158,13 @@ class GLFCR(Model):
         if self.settings.start == "estimate":
             if estimate is None and surface is not None and coefficients is not None:
                 estimate = scene_estimate.estimate(sar, surface, coefficients)
-            start, optical_input = _filled(cloudy, mask, estimate, sees_cloud=self.settings.sees_cloud)
+            veil = None
+            if self.settings.sees_cloud and spectrum is not None and ground is not None and covariance is not None:
+                veil = Veil(spectrum, ground, covariance)
+            start, optical_input, unit = _start(cloudy, mask, estimate, veil=veil, sees_cloud=self.settings.sees_cloud)
         else:
             start = optical_input = cloudy
+            unit = cloudy.new_ones(())
         shallow = self.optical_stem(F.pixel_unshuffle(optical_input, 2))
         optical = self.optical_entry(shallow)
         sar = self.sar_entry(self.sar_stem(F.pixel_unshuffle(sar, 2)))
@@ -165,8 +179,8 @@ class GLFCR(Model):
         correction = self.head(deep)
         if self.settings.start == "estimate" and self.settings.sees_cloud:
             correction, gain = correction.chunk(2, dim=1)
-            correction = correction + gain * (cloudy - start)
-        return Output(start + correction)
+            return Output(start + unit * correction + gain * (cloudy - start))
+        return Output(start + unit * correction)
 
     def _fuse(self, index: int, optical: Tensor, sar: Tensor) -> tuple[Tensor, Tensor]:
         """The "local fusion": filter SAR with predicted kernels, then let each stream take from the other."""
@@ -257,16 +271,26 @@ def _kernel_generator(channels: int, size: int) -> nn.Sequential:
     )
 
 
-def _filled(cloudy: Tensor, mask: Tensor | None, estimate: Tensor | None, *, sees_cloud: bool) -> tuple[Tensor, Tensor]:
-    if mask is None or estimate is None:
-        missing = " and ".join(name for name, value in (("mask", mask), ("estimate", estimate)) if value is None)
+def _start(
+    cloudy: Tensor, mask: Tensor | None, estimate: Tensor | None, *, veil: Veil | None, sees_cloud: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The filled image, what the optical stem sees, and the unit of the correction (1 or a spread for each band)."""
+    wanted = {"mask": mask, "estimate": estimate} | ({"spectrum, ground, covariance": veil} if sees_cloud else {})
+    missing = " and ".join(name for name, value in wanted.items() if value is None)
+    if mask is None or estimate is None or missing:
         raise UsageError(
             f'glf-cr with start="estimate" got no {missing}',
-            fix='give mask (1 = restore) and estimate, or load a model with start="cloudy"',
+            fix='give mask (1 = restore) and what `prepare` returns, or load a model with start="cloudy"',
         )
-    # A choice, not a product: NaN and infinity under the mask stay out as well.
-    filled = torch.where(mask > 0.5, estimate, cloudy)
-    seen = [filled, mask.to(filled.dtype)]
-    if sees_cloud:
-        seen.append(cloudy - filled)
-    return filled, torch.cat(seen, dim=1)
+    hidden = mask > 0.5
+    if veil is None:
+        # A choice, not a product: NaN and infinity under the mask stay out as well.
+        filled = torch.where(hidden, estimate, cloudy)
+        return filled, torch.cat([filled, mask.to(filled.dtype)], dim=1), filled.new_ones(())
+    ground, share = unveil(cloudy, estimate, veil=veil)
+    filled = torch.where(hidden, ground, cloudy)
+    # In units of the scene's own spread, places of high and of low contrast look alike to the network.
+    unit = veil.covariance.diagonal(dim1=1, dim2=2).sqrt().clamp_min(_LEAST_SPREAD)[..., None, None]
+    centred = (filled - veil.ground[..., None, None]) / unit
+    beyond = ((cloudy - filled) / unit).clamp(-_MOST_BEYOND, _MOST_BEYOND) / 8
+    return filled, torch.cat([centred, beyond, mask, torch.where(hidden, share, 1.0)], dim=1), unit

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from eorestore.errors import MaskError
 from eorestore.models.model import Prepared, SceneSample
+from eorestore.models.thin_cloud import learn_veil
 
 SIGMAS = (2.0, 6.0)  # Gaussian widths in pixels at which the SAR image is seen, besides the image itself
 REACH = 18  # pixels: three times the widest
@@ -95,21 +96,23 @@ def apply_regression(features: Tensor, coefficients: Tensor) -> Tensor:
 
 
 def prepare_estimate(scene: SceneSample) -> Prepared:
-    """Regression on SAR plus the interpolated remainder: maps `surface`, constants `coefficients`.
+    """Regression on SAR, the interpolated remainder, and what the scene says of its clouds.
 
-    The regression explains deviations from the scene's interpolation: features and bands are taken relative to
-    their own broad means, so that what interpolation already knows is not asked of SAR again.
+    Maps: `surface`, the remainder (clear - explained by SAR) interpolated over the overview. Constants:
+    `coefficients` of the regression; `spectrum`, `ground`, `covariance` of models.thin_cloud. Raises MaskError.
     """
-    pieces = [(sar_features(window["sar"]), window["cloudy"], window["mask"]) for window in scene.windows]
+    features = [sar_features(window["sar"]) for window in scene.windows]
+    pieces = [(one, window["cloudy"], window["mask"]) for one, window in zip(features, scene.windows, strict=True)]
     coefficients = fit_regression(pieces)
+    veil = learn_veil([(cloudy, apply_regression(one, coefficients), mask) for one, cloudy, mask in pieces])
     overview = scene.overview
     explained = apply_regression(sar_features(overview["sar"]), coefficients)
     surface = interpolate(overview["cloudy"] - explained, 1 - overview["mask"])
-    return Prepared({"surface": surface}, {"coefficients": coefficients})
+    return Prepared({"surface": surface}, {"coefficients": coefficients, **veil._asdict()})
 
 
 def estimate(sar: Tensor, surface: Tensor, coefficients: Tensor) -> Tensor:
-    """The hidden pixels as `prepare_estimate` sees them: remainder + regression, (batch, band, y, x)."""
+    """The hidden pixels from SAR and surroundings alone: remainder + regression, (batch, band, y, x)."""
     return surface + apply_regression(sar_features(sar), coefficients)
 
 

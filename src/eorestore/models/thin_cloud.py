@@ -1,0 +1,106 @@
+"""What thin cloud and shadow still tell about the ground: a linear-Gaussian unmixing per pixel; needs no training.
+
+Our own method, in the spirit of spectral unmixing. Where a share q of the ground's light gets through,
+
+    observed = q * ground + veil * cloud + noise
+
+with ground ~ N(estimate, covariance of the scene's clear pixels around their estimate), veil ~ N(0.75 (1 - q),
+(0.35 (1 - q))^2) and noise in proportion to what is hidden: spectra of clouds vary, and shadows are bluer than light.
+For every q of a grid the posterior mean of the ground is a linear function of the observation; the result is their
+mean, weighted by how well each q explains the pixel and its neighbours. Under an opaque cloud it is the estimate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+# Mean of the brightest 5 % of two real L1C scenes under thick cloud (SEN12MS-CR; SSL4EO-S12), B01 to B12 with B10.
+THICK_CLOUD = (0.490, 0.5195, 0.5145, 0.5475, 0.536, 0.595, 0.6565, 0.6045, 0.6835, 0.1085, 0.0015, 0.5875, 0.444)
+
+SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0)  # q
+REACH = 2
+_NOISE, _CLOUD_NOISE, _LIGHT_NOISE = 0.002, 0.1, 0.15
+_VEIL_MEAN, _VEIL_SPREAD = 0.75, 0.35
+_TRUST = 0.3  # of the covariance: inside a hole the estimate is better than a regression on SAR alone
+_OPAQUE_FIRST = 2.0  # log odds by which an opaque cloud is preferred to any other share
+_NEIGHBOURS = 0.5  # how much the averaged evidence counts: neighbours are alike, and the model is rough
+_VISIBLE = slice(1, 4)
+_BRIGHT_SHARE, _BRIGHT_ENOUGH = 0.05, 0.35
+
+
+class Veil(NamedTuple):
+    """What a scene says of its clouds and its ground.
+
+    spectrum: of its thick cloud (band,). ground: mean (band,) of clear pixels. covariance: (band, band) of the
+    clear pixels around what SAR explains of them.
+    """
+
+    spectrum: Tensor
+    ground: Tensor
+    covariance: Tensor
+
+
+def learn_veil(pieces: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Veil:
+    """From (cloudy, explained, mask) pieces, each (1, band, y, x) normalised reflectance.
+
+    The spectrum is the mean of the brightest masked pixels where they are bright enough to be thick cloud, else the
+    published one.
+    """
+    hidden, clear, errors = [], [], []
+    for cloudy, explained, mask in pieces:
+        under = mask[:, 0] > 0.5
+        hidden.append(cloudy.movedim(1, -1)[under])
+        clear.append(cloudy.movedim(1, -1)[~under])
+        errors.append((cloudy - explained).movedim(1, -1)[~under])
+    error = torch.cat(errors)
+    centred = error - error.mean(dim=0)
+    covariance = centred.T @ centred / max(len(error) - 1, 1)
+    return Veil(_spectrum(torch.cat(hidden)), torch.cat(clear).mean(dim=0), covariance)
+
+
+def unveil(cloudy: Tensor, estimate: Tensor, *, veil: Veil) -> tuple[Tensor, Tensor]:
+    """Posterior means of the ground (batch, band, y, x) and of the share of its light that is seen (batch, 1, y, x).
+
+    veil: with a batch axis in front of every entry.
+    """
+    cloud, covariance = veil.spectrum, _TRUST * veil.covariance
+    outer = cloud[:, :, None] * cloud[:, None, :]
+    evidence, moves = [], []
+    for share in SHARES:
+        hidden = 1 - share
+        mean = share * estimate + _VEIL_MEAN * hidden * cloud[:, :, None, None]
+        noise = _NOISE**2 + (_CLOUD_NOISE * hidden * cloud) ** 2 + (_LIGHT_NOISE * hidden * veil.ground) ** 2
+        spread = share**2 * covariance + torch.diag_embed(noise) + (_VEIL_SPREAD * hidden + 0.01) ** 2 * outer
+        inverse = torch.linalg.inv(spread.double()).to(cloudy.dtype)
+        difference = cloudy - mean
+        whitened = torch.einsum("bij,bjyx->biyx", inverse, difference)
+        distance = (whitened * difference).sum(dim=1, keepdim=True)
+        size = torch.linalg.slogdet(spread.double())[1].to(cloudy.dtype)[:, None, None, None]
+        evidence.append(-0.5 * (distance + size) + (_OPAQUE_FIRST / _NEIGHBOURS if share == 0 else 0.0))
+        moves.append(share * torch.einsum("bij,bjyx->biyx", covariance, whitened))
+    weights = torch.softmax(_NEIGHBOURS * _average(torch.cat(evidence, dim=1)), dim=1)
+    ground, seen = estimate, torch.zeros_like(cloudy[:, :1])
+    for index, (share, move) in enumerate(zip(SHARES, moves, strict=True)):
+        weight = weights[:, index : index + 1]
+        ground = ground + weight * move
+        seen = seen + weight * share
+    return ground, seen
+
+
+def _spectrum(pixels: Tensor) -> Tensor:
+    published = pixels.new_tensor(THICK_CLOUD)
+    if len(pixels) == 0 or pixels.shape[1] != len(THICK_CLOUD):
+        return published
+    brightness = pixels[:, _VISIBLE].mean(dim=1)
+    limit = torch.quantile(brightness[:: max(1, len(brightness) // 100_000)], 1 - _BRIGHT_SHARE)
+    bright = pixels[brightness >= limit.clamp_min(_BRIGHT_ENOUGH)]
+    return bright.mean(dim=0) if len(bright) >= 20 else published
+
+
+def _average(values: Tensor) -> Tensor:
+    return F.avg_pool2d(F.pad(values, (REACH,) * 4, mode="replicate"), 2 * REACH + 1, stride=1)

@@ -1,0 +1,70 @@
+"""Unmixing of thin cloud and shadow: exact where its model holds, harmless under an opaque cloud."""
+
+import pytest
+import torch
+
+from eorestore.models.thin_cloud import THICK_CLOUD, Veil, learn_veil, unveil
+
+
+def scene(*, seed: int = 0, size: int = 24):
+    """Correlated ground around a flat estimate, its veil statistics, and the cloud spectrum (batch of one)."""
+    generator = torch.Generator().manual_seed(seed)
+    mixing = torch.rand(13, 4, generator=generator)
+    field = torch.randn(1, 4, size, size, generator=generator) * 0.03
+    ground = 0.2 + torch.einsum("cf,bfyx->bcyx", mixing, field)
+    estimate = torch.full_like(ground, 0.2)
+    spectrum = torch.tensor(THICK_CLOUD)[None]
+    covariance = (mixing @ mixing.T)[None] * 0.03**2 / 0.3
+    return ground, estimate, Veil(spectrum, torch.full((1, 13), 0.2), covariance)
+
+
+@pytest.mark.parametrize(("opacity", "left"), [(0.2, 0.1), (0.4, 0.3), (0.6, 0.7)])
+def test_the_ground_shows_through_a_thin_veil(opacity, left):
+    ground, estimate, veil = scene()
+    cloudy = (1 - opacity) * ground + opacity * veil.spectrum[..., None, None]
+    restored, share = unveil(cloudy, estimate, veil=veil)
+    assert (restored - ground).square().mean() < left * (estimate - ground).square().mean()
+    assert abs(float(share.mean()) - (1 - opacity)) < 0.25
+
+
+def test_the_ground_shows_in_shadow():
+    ground, estimate, veil = scene()
+    restored, _ = unveil(0.7 * ground, estimate, veil=veil)
+    assert (restored - ground).square().mean() < 0.5 * (estimate - ground).square().mean()
+
+
+def test_under_an_opaque_cloud_the_estimate_stays():
+    ground, estimate, veil = scene()
+    cloudy = veil.spectrum[..., None, None].expand_as(ground)
+    restored, share = unveil(cloudy, estimate, veil=veil)
+    assert (restored - estimate).abs().max() < 0.02
+    assert float(share.mean()) < 0.3
+
+
+def test_a_scene_without_thick_cloud_gets_the_published_spectrum():
+    ground, estimate, _ = scene()
+    mask = torch.zeros(1, 1, 24, 24)
+    mask[..., :12] = 1
+    veil = learn_veil([(ground, estimate, mask)])
+    assert torch.allclose(veil.spectrum, torch.tensor(THICK_CLOUD))
+
+
+def test_the_spectrum_is_that_of_the_brightest_masked_pixels():
+    ground, estimate, _ = scene()
+    cloudy, mask = ground.clone(), torch.zeros(1, 1, 24, 24)
+    mask[..., :12] = 1
+    own = torch.tensor(THICK_CLOUD) * 1.1
+    cloudy[..., :4] = own[None, :, None, None]
+    veil = learn_veil([(cloudy, estimate, mask)])
+    assert torch.allclose(veil.spectrum, own, atol=1e-4)
+
+
+def test_statistics_come_from_clear_pixels_alone():
+    ground, estimate, _ = scene()
+    mask = torch.zeros(1, 1, 24, 24)
+    mask[..., :12] = 1
+    one, other = ground.clone(), ground.clone()
+    other[..., :12] = 0.9
+    first, second = (learn_veil([(cloudy, estimate, mask)]) for cloudy in (one, other))
+    assert torch.equal(first.covariance, second.covariance)
+    assert torch.equal(first.ground, second.ground)
