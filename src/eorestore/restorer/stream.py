@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import queue
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -266,69 +265,34 @@ class _Seam:
 
 
 class _Background:
-    """Calls a sink from a thread of its own, in order; an error there surfaces at the next put or on exit."""
+    """Calls a sink from a thread of its own, strip by strip; an error there surfaces at the next put or on exit."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
-        self._queue: queue.Queue[tuple[int, NDArray[Any], NDArray[np.uint8]] | None] = queue.Queue(maxsize=1)
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, name="eorestore-writer", daemon=True)
+        self._pool = ThreadPoolExecutor(1, "eorestore-writer")
+        self._last: Future[None] | None = None
 
     def put(self, finished: tuple[int, NDArray[Any], NDArray[np.uint8]]) -> None:
-        if self._error is not None:
-            raise self._error
-        self._queue.put(finished)
+        self._wait()
+        self._last = self._pool.submit(self._sink, *finished)
 
     def __enter__(self) -> _Background:
-        self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._queue.put(None)
-        self._thread.join()
-        if kind is None and self._error is not None:
-            raise self._error
+        self._pool.shutdown()
+        if kind is None:
+            self._wait()
 
-    def _work(self) -> None:
-        while (finished := self._queue.get()) is not None:
-            if self._error is None:
-                try:
-                    self._sink(*finished)
-                except BaseException as error:
-                    self._error = error
+    def _wait(self) -> None:
+        if self._last is not None:
+            self._last.result()
 
 
 def _ahead(strips: Iterator[tuple[int, _Strip]]) -> Iterator[tuple[int, _Strip]]:
-    """The same strips, fetched one ahead by a thread."""
-    ready: queue.Queue[tuple[int, _Strip] | BaseException | None] = queue.Queue(maxsize=1)
-    stop = threading.Event()
-
-    def fetch() -> None:
-        try:
-            for strip in strips:
-                if not _offer(ready, strip, stop):
-                    return
-            _offer(ready, None, stop)
-        except BaseException as error:
-            _offer(ready, error, stop)
-
-    thread = threading.Thread(target=fetch, name="eorestore-reader", daemon=True)
-    thread.start()
-    try:
-        while (item := ready.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stop.set()
-        thread.join()
-
-
-def _offer(ready: queue.Queue[Any], item: object, stop: threading.Event) -> bool:
-    while not stop.is_set():
-        try:
-            ready.put(item, timeout=0.2)
-        except queue.Full:
-            continue
-        return True
-    return False
+    """The same strips, each fetched by a thread while the one before is worked on; never more than one ahead."""
+    with ThreadPoolExecutor(1, "eorestore-reader") as pool:
+        coming = pool.submit(next, strips, None)
+        while (strip := coming.result()) is not None:
+            coming = pool.submit(next, strips, None)
+            yield strip
