@@ -42,11 +42,14 @@ class Encoding:
 
     def decode(self, raw: NDArray[Any]) -> NDArray[np.float32]:
         """Raw values as physical float32; values that are not finite become 0 (see `valid`)."""
-        values = raw.astype(np.float32)
-        if not self.is_integer:
-            np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-        if self.scale != 1.0:
-            values *= np.float32(self.scale)
+        if self.is_integer and self.scale != 1.0:
+            values: NDArray[np.float32] = np.multiply(raw, np.float32(self.scale), dtype=np.float32, casting="unsafe")
+        else:
+            values = raw.astype(np.float32)
+            if not self.is_integer:
+                np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+            if self.scale != 1.0:
+                values *= np.float32(self.scale)
         if self.offset != 0.0:
             values += np.float32(self.offset)
         return values
@@ -56,11 +59,8 @@ class Encoding:
 
         With nodata 0 an unsigned type starts at 1, so that no pixel becomes nodata; with none declared at 0.
         """
-        raw = values.copy()
-        if self.offset != 0.0:
-            raw -= np.float32(self.offset)
-        if self.scale != 1.0:
-            raw *= np.float32(1.0 / self.scale)
+        raw = (values - np.float32(self.offset)) if self.offset != 0.0 else values
+        raw = raw * np.float32(1.0 / self.scale)
         if self.is_integer:
             np.rint(raw, out=raw)
             low, high = self._range()

@@ -105,7 +105,8 @@ class Scene:
         return self.optical.grid.size
 
 
-def physical(pixels: Pixels, raw: NDArray[Any], window: Window) -> Raster:
-    """Raw values of a window as a Raster in physical units."""
+def physical(pixels: Pixels, raw: NDArray[Any], window: Window, *, valid: NDArray[np.bool_] | None = None) -> Raster:
+    """Raw values of a window as a Raster in physical units; `valid` where it is known already."""
     encoding = pixels.encoding
-    return Raster(encoding.decode(raw), encoding.valid(raw), pixels.bands, pixels.grid.crop(window))
+    known = encoding.valid(raw) if valid is None else valid
+    return Raster(encoding.decode(raw), known, pixels.bands, pixels.grid.crop(window))

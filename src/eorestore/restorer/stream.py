@@ -71,8 +71,11 @@ class Stream:
         self.encodes_tiles = mask is None and plan.mode == "crop"
         names = [name for name in processor.output.names if name in scene.optical.bands]
         self.rows_out = [scene.optical.bands.index(name) for name in names]
-        self.rows_model = [processor.output.names.index(name) for name in names]
+        rows = [processor.output.names.index(name) for name in names]
+        self.rows_model = None if rows == list(range(len(processor.output.names))) else rows
         self.scaling = processor.output.select(names)
+        # joining tiles pays where a network works on them; a baseline only moves them about
+        self.batch = execution.batch if any(True for _ in model.parameters()) else 1
         self.done_tiles = 0
 
     def run(self, sink: Sink, *, begin: int = 0, progress: Progress | None = None) -> None:
@@ -112,7 +115,7 @@ class Stream:
                     self._restore_batch(row, batch, strip, mosaic)
                     batch = []
                 batch.append((column, tile))
-                if len(batch) == self.execution.batch:
+                if len(batch) == self.batch:
                     self._restore_batch(row, batch, strip, mosaic)
                     batch = []
         if batch:
@@ -132,8 +135,10 @@ class Stream:
 
     def _restore_batch(self, row: int, batch: Sequence[tuple[int, Tile]], strip: _Strip, mosaic: Mosaic) -> None:
         items = [self._encode(tile, strip) for _, tile in batch]
-        inputs = {key: torch.cat([item[key] for item in items]) for key in items[0]}
-        image = run_model(self.model, inputs, self.execution)[:, self.rows_model]
+        inputs = {key: torch.cat([item[key] for item in items]) if items[1:] else items[0][key] for key in items[0]}
+        image = run_model(self.model, inputs, self.execution)
+        if self.rows_model is not None:
+            image = image[:, self.rows_model]
         if not bool(torch.isfinite(image).all()):
             place = batch[0][1].window
             raise DataError(
@@ -149,7 +154,12 @@ class Stream:
     def _encode(self, tile: Tile, strip: _Strip) -> dict[str, Tensor]:
         inner = tile.window.relative_to(strip.window)
         rasters = {
-            key: physical(self.scene.inputs[key], raw[:, inner.rows, inner.columns], tile.window)
+            key: physical(
+                self.scene.inputs[key],
+                raw[:, inner.rows, inner.columns],
+                tile.window,
+                valid=strip.valid[inner.rows, inner.columns] if key == self.scene.primary else None,
+            )
             for key, raw in strip.raw.items()
             if key in self.keywords
         }
