@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from eorestore.errors import MaskError
+from eorestore.models.depth_trust import depth_of, trust_by_depth, trust_map
 from eorestore.models.model import Prepared, SceneSample
 from eorestore.models.thin_cloud import learn_veil
 
@@ -98,7 +99,8 @@ def apply_regression(features: Tensor, coefficients: Tensor) -> Tensor:
 def prepare_estimate(scene: SceneSample) -> Prepared:
     """Regression on SAR, the interpolated remainder, and what the scene says of its clouds.
 
-    Maps: `surface`, the remainder (clear - explained by SAR) interpolated over the overview. Constants:
+    Maps: `surface`, the remainder (clear - explained by SAR) interpolated over the overview, and fading with depth as
+    the scene's own clear pixels teach. Constants:
     `coefficients` of the regression; `spectrum`, `ground`, `covariance` of models.thin_cloud. Raises MaskError.
     """
     features = [sar_features(window["sar"]) for window in scene.windows]
@@ -107,7 +109,9 @@ def prepare_estimate(scene: SceneSample) -> Prepared:
     veil = learn_veil([(cloudy, apply_regression(one, coefficients), mask) for one, cloudy, mask in pieces])
     overview = scene.overview
     explained = apply_regression(sar_features(overview["sar"]), coefficients)
-    surface = interpolate(overview["cloudy"] - explained, 1 - overview["mask"])
+    remainder, known = overview["cloudy"] - explained, 1 - overview["mask"]
+    trust = trust_by_depth(remainder, known, interpolate=interpolate)
+    surface = interpolate(remainder, known) * trust_map(depth_of(known), trust)
     return Prepared({"surface": surface}, {"coefficients": coefficients, **veil._asdict()})
 
 
