@@ -104,6 +104,8 @@ def _usage(path: str, function: Callable[..., Any]) -> str:
 def _parameters(function: Callable[..., Any]) -> Iterator[_Parameter]:
     hints = typing.get_type_hints(function, include_extras=True)
     for name, given in inspect.signature(function).parameters.items():
+        if hints[name] is typer.Context:  # typer's own, nothing that a user types
+            continue
         value_type, info = typing.get_args(hints[name])[:2]
         is_argument, is_switch = isinstance(info, ArgumentInfo), value_type is bool
         # Inside Annotated the first spelling stands where a default would.
