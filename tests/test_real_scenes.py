@@ -116,3 +116,12 @@ def test_clear_dates_are_called_clear(place, tmp_path, product, date, capfd):
     scene = acquisition(place, product, date)
     assert run(["restore", str(scene), "-m", "inpaint", "-o", str(tmp_path / "out.tif")]) == 0
     assert clear_share(capfd.readouterr().err) < 5
+
+
+def test_coarse_bands_are_continued_to_the_edge_of_the_finest_grid(real_data):
+    from eorestore.raster.files import open_raster
+
+    folder = real_data / "cloud/ssl4eo/s2c/0000200/20200823T054639_20200823T055618_T43RCP"
+    raw = open_raster(folder).read_raw()
+    assert (raw[[0, 9, 11]] > 0).all()
+    assert (raw[0, :, -1] == raw[0, :, -4]).mean() > 0.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import warnings
@@ -154,8 +155,8 @@ class RasterFile:
                 whole: NDArray[Any] = sources[0].read(chosen, window=place)
                 return whole.astype(self.encoding.dtype, copy=False)
             raw = np.empty((len(self.bands), *window.size), dtype=self.encoding.dtype)
-            for row, source in enumerate(sources):
-                raw[row] = source.read(1, window=place)
+            for row, (source, member) in enumerate(zip(sources, self.members, strict=True)):
+                raw[row] = self._read_member(source, member, place)
         except (RasterioError, OSError) as error:
             raise DataError(
                 f"{self.path.name} cannot be read: {_first_line(error)}",
@@ -169,6 +170,20 @@ class RasterFile:
         raw = self.read_raw(window)
         return Raster(self.encoding.decode(raw), self.encoding.valid(raw), self.bands, self.grid.crop(window))
 
+    def _read_member(self, source: Any, member: Member, place: RasterioWindow) -> NDArray[Any]:  # noqa: ANN401
+        """One band of a folder; a coarse band that ends within the last pixels of the grid is continued there."""
+        if self.gap is not None or member.grid.same_as(self.base):
+            whole: NDArray[Any] = source.read(1, window=place)
+            return whole
+        rows, columns = _covered(self.base, member.grid)
+        down = np.clip(np.arange(place.row_off, place.row_off + place.height), *rows)
+        across = np.clip(np.arange(place.col_off, place.col_off + place.width), *columns)
+        top, left = int(down[0]), int(across[0])
+        inside = RasterioWindow(left, top, int(across[-1]) - left + 1, int(down[-1]) - top + 1)
+        known: NDArray[Any] = source.read(1, window=inside)
+        continued: NDArray[Any] = known[np.ix_(down - top, across - left)]
+        return continued
+
     def _sources(self) -> list[Any]:
         if not hasattr(self._handles, "sources"):
             sources = []
@@ -178,6 +193,15 @@ class RasterFile:
                 sources.append(dataset if same else warped(dataset, self.base, gap=self.gap, method=self.method))
             self._handles.sources = sources
         return self._handles.sources  # type: ignore[no-any-return]
+
+
+def _covered(grid: Grid, other: Grid) -> tuple[tuple[int, int], tuple[int, int]]:
+    """First and last row, first and last column of `grid` whose centres lie on `other`."""
+    left, bottom, right, top = other.bounds
+    (first_row, first_column), (last_row, last_column) = grid.pixel(left, top), grid.pixel(right, bottom)
+    rows = max(math.ceil(first_row - 0.5), 0), min(math.floor(last_row - 0.5), grid.height - 1)
+    columns = max(math.ceil(first_column - 0.5), 0), min(math.floor(last_column - 0.5), grid.width - 1)
+    return rows, columns
 
 
 def open_raster(
