@@ -53,6 +53,8 @@ class DataSettings:
     cover: least and largest share of simulated cloud. cloud_size_px: least and largest size of a cloud.
     masks: a file or folder of real cloud masks; None for fractal noise.
     drop_b10: share of samples without B10, so that Level-2A scenes are met in training.
+    recolour: share of samples whose ground takes other colours and another contrast, so that few places teach no
+        network what the ground looks like.
     workers: loader processes.
     """
 
@@ -66,6 +68,7 @@ class DataSettings:
     cloud_size_px: tuple[Positive, Positive] = (20, 150)
     masks: str | None = None
     drop_b10: Share = 0.0
+    recolour: Share = 0.0
     items_per_epoch: Positive = 1000
     validation_items: Positive = 32
     workers: Count = 0

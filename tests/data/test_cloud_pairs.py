@@ -9,7 +9,7 @@ import pytest
 import torch
 from skimage.morphology import dilation, disk
 
-from eorestore.data.cloud_pairs import ClearScene, CloudPairs, add_speckle, grow_mask
+from eorestore.data.cloud_pairs import ClearScene, CloudPairs, add_speckle, grow_mask, recoloured
 from eorestore.data.cloud_simulation import CloudSettings
 from eorestore.errors import ConfigError, DataError, GridError
 from eorestore.models.model import Prepared, SceneSample
@@ -189,6 +189,28 @@ def test_speckle_keeps_the_mean_power():
     for power in noisy:
         assert power.mean() == pytest.approx(0.1, rel=0.01)
         assert 7.5 < power.mean() ** 2 / power.var() < 42
+
+
+def test_a_recoloured_ground_has_other_spectra_but_the_same_places():
+    optical = _scene(side=64).optical
+    other, again, third = (recoloured(optical, generator=np.random.default_rng(seed)) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(other.values, again.values)
+    assert np.abs(other.values - third.values).mean() > 0.005
+    assert np.abs(other.values - optical.values).mean() > 0.005
+    assert other.values.min() >= 0
+    assert other.values.max() <= 1
+    row = optical.bands.index("B10")
+    np.testing.assert_array_equal(other.values[row], optical.values[row])
+    plain = optical.values[1:4].mean(axis=0).ravel()
+    assert np.corrcoef(plain, other.values[1:4].mean(axis=0).ravel())[0, 1] > 0.5
+
+
+def test_recoloured_scenes_have_clouds_and_target_over_the_same_ground():
+    sample = _pairs(recolour=1.0)[0]
+    plain = _pairs(recolour=0.0)[0]
+    assert not torch.equal(sample["target"], plain["target"])
+    clear = (sample["mask"] < 0.5) & sample["valid"]
+    assert torch.allclose(sample["cloudy"] * clear, sample["target"] * clear, atol=0.02)
 
 
 def test_b10_may_be_dropped_as_in_l2a():

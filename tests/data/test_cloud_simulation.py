@@ -51,11 +51,23 @@ def test_real_masks_reach_the_cover_too():
 
 
 def test_thick_cloud_has_the_measured_spectrum_within_its_jitter():
-    sky = _simulate(cover=0.5, texture=0.0, **OPAQUE)
+    sky = _simulate(cover=0.5, texture=0.0, colour=0.0, **OPAQUE)
     seen = sky.image[:, sky.thickness > 0.999].mean(axis=1)
     measured = np.array([sum(THICK_CLOUD[name]) / 2 for name in SENTINEL2_L1C.names])
     assert (sky.thickness > 0.999).mean() > 0.2
     np.testing.assert_allclose(seen, measured, rtol=0.075)
+
+
+def test_the_colour_of_a_cloud_varies_as_measured():
+    sky = _simulate(cover=0.9, texture=0.0, **OPAQUE)
+    inside = sky.image[:, sky.thickness > 0.999]
+    spread = dict(zip(SENTINEL2_L1C.names, inside.std(axis=1) / inside.mean(axis=1), strict=True))
+    assert spread["B02"] == pytest.approx(0.048, rel=0.35)
+    assert spread["B09"] == pytest.approx(0.29, rel=0.35)
+    assert spread["B06"] < spread["B11"] < spread["B09"]
+    plain = _simulate(cover=0.9, texture=0.0, colour=0.0, **OPAQUE)
+    np.testing.assert_array_equal(plain.thickness, sky.thickness)
+    assert plain.image[:, plain.thickness > 0.999].std(axis=1).max() < 1e-3
 
 
 def test_cirrus_band_stays_dark_under_thick_low_cloud():
@@ -124,7 +136,7 @@ def test_shadows_come_from_clouds_outside_the_scene():
 
 
 def test_cloud_is_drawn_over_shadow():
-    sky = _simulate(cover=0.7, sun_zenith_deg=(50, 55), texture=0.0, **OPAQUE)
+    sky = _simulate(cover=0.7, sun_zenith_deg=(50, 55), texture=0.0, colour=0.0, **OPAQUE)
     assert not (sky.cloud & sky.shadow).any()
     assert sky.shadow.mean() > 0.03
     opaque = sky.thickness > 0.999

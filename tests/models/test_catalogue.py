@@ -33,7 +33,7 @@ def empty_place(tmp_path, monkeypatch):
 
 def test_a_baseline_has_its_size_rule_and_no_path():
     assert catalogue.resolve("sar-regression") == catalogue.Resolved("baseline", "sar-regression", None)
-    assert catalogue.BASELINES["sar-regression"].reach == 18
+    assert catalogue.BASELINES["smoothed-sar-regression"].reach == 18
 
 
 def test_an_alias_stands_for_the_shipped_model(tmp_path):

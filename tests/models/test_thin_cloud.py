@@ -22,21 +22,21 @@ def scene(*, seed: int = 0, size: int = 24):
 def test_the_ground_shows_through_a_thin_veil(opacity, left):
     ground, estimate, veil = scene()
     cloudy = (1 - opacity) * ground + opacity * veil.spectrum[..., None, None]
-    restored, share = unveil(cloudy, estimate, veil=veil)
+    restored, share, _ = unveil(cloudy, estimate, veil=veil)
     assert (restored - ground).square().mean() < left * (estimate - ground).square().mean()
     assert abs(float(share.mean()) - (1 - opacity)) < 0.25
 
 
 def test_the_ground_shows_in_shadow():
     ground, estimate, veil = scene()
-    restored, _ = unveil(0.7 * ground, estimate, veil=veil)
+    restored, _, _ = unveil(0.7 * ground, estimate, veil=veil)
     assert (restored - ground).square().mean() < 0.5 * (estimate - ground).square().mean()
 
 
 def test_under_an_opaque_cloud_the_estimate_stays():
     ground, estimate, veil = scene()
     cloudy = veil.spectrum[..., None, None].expand_as(ground)
-    restored, share = unveil(cloudy, estimate, veil=veil)
+    restored, share, _ = unveil(cloudy, estimate, veil=veil)
     assert (restored - estimate).abs().max() < 0.02
     assert float(share.mean()) < 0.3
 

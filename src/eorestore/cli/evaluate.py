@@ -40,8 +40,8 @@ def evaluate(
     """Score models against references or under simulated clouds: mean, standard deviation, count."""
     from eorestore.experiments.evaluate import compare_with_baselines
     from eorestore.experiments.evaluate import evaluate as evaluate_models
-    from eorestore.models.catalogue import BASELINES
     from eorestore.reports.writing import refuse_existing
+    from eorestore.tasks.cloud_removal import CLOUD_REMOVAL
 
     options: dict[str, Any] = {
         "data": str(data),
@@ -61,7 +61,7 @@ def evaluate(
             refuse_existing(out / name, overwrite=overwrite)
     start = time.perf_counter()
     table = evaluate_models(models, **options)
-    comparisons = compare_with_baselines(table, tuple(BASELINES))
+    comparisons = compare_with_baselines(table, CLOUD_REMOVAL.baselines)
     if out is not None:
         _write(out, table, comparisons, config={"models": models, **options}, seconds=time.perf_counter() - start)
     typer.echo(json.dumps(_scores(table, comparisons), indent=2) if as_json else _text(table, comparisons))

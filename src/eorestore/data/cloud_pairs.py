@@ -56,6 +56,7 @@ class CloudPairs(Dataset[Sample]):
     cover: range from which the share of cloud is drawn, a scene at a time.
     augment: flips and quarter turns, one draw for all rasters; SAR shifted by up to half a pixel, with more speckle.
     drop_b10: share of scenes in which B10 takes the processor's fill value, as in an L2A product.
+    recolour: share of scenes whose ground takes other colours before clouds are put over it; see `recoloured`.
     masks: real cloud masks for settings of kind `masks`.
     Raises DataError, GridError and ConfigError.
     """
@@ -75,6 +76,7 @@ class CloudPairs(Dataset[Sample]):
         masks: Sequence[NDArray[np.bool_]] | None = None,
         augment: bool = False,
         drop_b10: float = 0.0,
+        recolour: float = 0.0,
     ) -> None:
         _check(scenes, crop)
         if not 0 <= cover[0] <= cover[1] <= 1:
@@ -89,7 +91,7 @@ class CloudPairs(Dataset[Sample]):
         self._crop, self._settings, self._cover = crop, settings, cover
         self._length, self._seed, self._crops_per_scene = length, seed, crops_per_scene
         self._prepare, self._masks, self._augment = prepare, masks, augment
-        self._drop_b10 = drop_b10
+        self._drop_b10, self._recolour = drop_b10, recolour
         self._b10 = _b10_rows(processor, self._target, drop_b10)
         self._epoch = 0
         self._kept: tuple[tuple[int, int], Sample, Sample] | None = None
@@ -145,6 +147,8 @@ class CloudPairs(Dataset[Sample]):
             cover /= 2
 
     def _simulate(self, scene: ClearScene, generator: np.random.Generator) -> tuple[Sample, Sample]:
+        if self._recolour > 0 and generator.random() < self._recolour:
+            scene = replace(scene, optical=recoloured(scene.optical, generator=generator))
         sky, mask = self._sky(scene, generator)
         cloudy = replace(scene.optical, values=sky.image)
         sar = add_speckle(scene.sar, generator=generator) if self._augment else scene.sar
@@ -188,6 +192,30 @@ def grow_mask(mask: NDArray[np.bool_], margin: int) -> NDArray[np.bool_]:
     disc = offsets[:, None] ** 2 + offsets[None] ** 2 <= margin**2
     grown: NDArray[np.bool_] = binary_dilation(mask, disc) if mask.any() else mask
     return grown
+
+
+def recoloured(optical: Raster, *, generator: np.random.Generator) -> Raster:
+    """The optical raster (reflectance) in other colours and with another contrast; B10 stays as it is.
+
+    Each band becomes a random mixture of itself and the others, times a gain that neighbouring bands share in part;
+    then all contrast is scaled around the means. Our own augmentation: what a network learns of clouds holds over any
+    ground, what it learns of the ground of few places does not.
+    """
+    values, count = optical.values, len(optical.bands)
+    distance = np.abs(np.subtract.outer(np.arange(count), np.arange(count)))
+    likeness = 0.375 + 0.125 * np.eye(count) + 0.5 * np.exp(-distance / 3)
+    gain = np.exp(0.35 * np.linalg.cholesky(likeness) @ generator.standard_normal(count))
+    share = generator.uniform(0, 0.5)
+    mixing = (1 - share) * np.eye(count) + share * generator.dirichlet(np.full(count, 0.5), size=count)
+    mixing *= gain[:, None]
+    mixed = np.tensordot(mixing.astype(np.float32), values, axes=1)
+    mean = mixed.mean(axis=(1, 2), keepdims=True)
+    contrast = np.float32(np.exp(generator.normal(0, 0.3)))
+    changed = np.clip(mean + contrast * (mixed - mean), 0, 1).astype(np.float32)
+    if "B10" in optical.bands:
+        row = optical.bands.index("B10")
+        changed[row] = values[row]
+    return replace(optical, values=changed)
 
 
 def add_speckle(sar: Raster, *, generator: np.random.Generator) -> Raster:

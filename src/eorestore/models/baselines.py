@@ -1,4 +1,4 @@
-"""What every model has to beat: nothing, the scene's mean, smooth interpolation, regression on SAR.
+"""What every model has to beat: nothing, the scene's mean, smooth interpolation, regression on SAR, and all at once.
 
 None has a parameter; what they know they learn from the clear pixels of the scene, in `prepare`.
 """
@@ -8,11 +8,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from eorestore.errors import MaskError
 from eorestore.models.model import Model, Output, Prepared, SceneSample, Settings
-from eorestore.models.scene_estimate import REACH, apply_regression, fit_regression, interpolate, sar_features
+from eorestore.models.scene_estimate import (
+    REACH,
+    apply_regression,
+    estimate,
+    fit_regression,
+    interpolate,
+    prepare_estimate,
+    sar_features,
+)
+from eorestore.models.thin_cloud import REACH as VEIL_REACH
+from eorestore.models.thin_cloud import Veil, unveil
 
 
 @dataclass(frozen=True)
@@ -71,18 +82,64 @@ class Inpaint(Model):
 
 
 class SarRegression(Model):
-    """Least squares from SAR (as it is and smoothed) to every band, fitted on the scene's clear pixels."""
+    """Least squares from SAR to every band, pixel by pixel, fitted on the scene's clear pixels."""
 
     settings_type: ClassVar[type[Settings]] = BaselineSettings
-    reach = REACH
+    reach = 0
     tiling = "crop"
     needs_scene = True
 
+    def features(self, sar: Tensor) -> Tensor:
+        """What bands are regressed on: (batch, feature, y, x) from SAR (batch, 2, y, x)."""
+        return sar
+
     def prepare(self, scene: SceneSample) -> Prepared:
-        """Coefficients (feature + 1, band). Raises MaskError without clear pixels."""
-        pieces = [(sar_features(window["sar"]), window["cloudy"], window["mask"]) for window in scene.windows]
+        """Coefficients (feature + 1, band). Raises MaskError."""
+        pieces = [(self.features(window["sar"]), window["cloudy"], window["mask"]) for window in scene.windows]
         return Prepared(constants={"coefficients": fit_regression(pieces)})
 
     def forward(self, *, sar: Tensor, coefficients: Tensor) -> Output:
         """Bands from SAR (batch, 2, y, x) with coefficients (1, feature + 1, band)."""
-        return Output(apply_regression(sar_features(sar), coefficients))
+        return Output(apply_regression(self.features(sar), coefficients))
+
+
+class SmoothedSarRegression(SarRegression):
+    """Least squares from SAR as it is and smoothed at two widths: speckle averaged out, surroundings seen."""
+
+    reach = REACH
+
+    def features(self, sar: Tensor) -> Tensor:
+        """SAR and its two smoothed copies, (batch, 6, y, x)."""
+        return sar_features(sar)
+
+
+class SceneEstimate(Model):
+    """All that one scene tells without any training: regression, interpolation, and what thin cloud lets through.
+
+    It is what the compact GLF-CR starts from, so the difference between the two is what its network is worth.
+    """
+
+    settings_type: ClassVar[type[Settings]] = BaselineSettings
+    reach = REACH + VEIL_REACH
+    tiling = "crop"
+    needs_scene = True
+
+    def prepare(self, scene: SceneSample) -> Prepared:
+        """See models.scene_estimate. Raises MaskError."""
+        return prepare_estimate(scene)
+
+    def forward(
+        self,
+        *,
+        cloudy: Tensor,
+        sar: Tensor,
+        mask: Tensor,
+        surface: Tensor,
+        coefficients: Tensor,
+        spectrum: Tensor,
+        ground: Tensor,
+        covariance: Tensor,
+    ) -> Output:
+        """Cloudy (batch, band, y, x) with the pixels under mask (batch, 1, y, x) estimated; the rest is `prepare`'s."""
+        found = unveil(cloudy, estimate(sar, surface, coefficients), veil=Veil(spectrum, ground, covariance))
+        return Output(torch.where(mask > 0.5, found.ground, cloudy))

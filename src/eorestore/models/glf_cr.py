@@ -287,7 +287,7 @@ def _start(
         # A choice, not a product: NaN and infinity under the mask stay out as well.
         filled = torch.where(hidden, estimate, cloudy)
         return filled, torch.cat([filled, mask.to(filled.dtype)], dim=1), filled.new_ones(())
-    ground, share = unveil(cloudy, estimate, veil=veil)
+    ground, share, _ = unveil(cloudy, estimate, veil=veil)
     filled = torch.where(hidden, ground, cloudy)
     # In units of the scene's own spread, places of high and of low contrast look alike to the network.
     unit = veil.covariance.diagonal(dim1=1, dim2=2).sqrt().clamp_min(_LEAST_SPREAD)[..., None, None]

@@ -28,8 +28,8 @@ class SceneSample:
     """A scene as `prepare` sees it, encoded.
 
     overview: (1, band, y, x) tensors of the whole scene, averaged over blocks of `factor` pixels; `cloudy` is
-        averaged over clear valid pixels only. Key `mask` (1, 1, y, x) is 1 where no clear pixel was in a block,
-        0 elsewhere.
+        averaged over clear valid pixels only, and over valid ones where none is clear (0 where none is valid).
+        Key `mask` (1, 1, y, x) is 1 where no clear pixel was in a block, 0 elsewhere.
     windows: full-resolution pieces spread over the scene, each with the same keys; `mask` is 1 where a pixel
         is to be restored or not valid. The whole scene is the one piece when factor is 1.
     """

@@ -14,12 +14,13 @@ from torch.nn import functional as F
 from eorestore.errors import MaskError
 from eorestore.models.depth_trust import depth_of, trust_by_depth, trust_map
 from eorestore.models.model import Prepared, SceneSample
-from eorestore.models.thin_cloud import learn_veil
+from eorestore.models.thin_cloud import Veil, learn_veil, unveil
 
 SIGMAS = (2.0, 6.0)  # Gaussian widths in pixels at which the SAR image is seen, besides the image itself
 REACH = 18  # pixels: three times the widest
 _RIDGE = 1e-3
 _RELAXATIONS = 30
+_SURE = 0.8  # from this share of the ground's variance on, what thin cloud or shadow lets through counts as known
 
 
 def interpolate(values: Tensor, known: Tensor) -> Tensor:
@@ -99,6 +100,10 @@ def apply_regression(features: Tensor, coefficients: Tensor) -> Tensor:
 def prepare_estimate(scene: SceneSample) -> Prepared:
     """Regression on SAR, the interpolated remainder, and what the scene says of its clouds.
 
+    Fitted twice: on the clear pixels, then also on those that thin cloud, shadow and the margin of the mask let see
+    well (models.thin_cloud), which under a broken sky are as many as the clear ones. The regression is fitted again
+    only where the overview is the scene itself; a larger scene has clear pixels enough.
+
     Maps: `surface`, the remainder (clear - explained by SAR) interpolated over the overview, and fading with depth as
     the scene's own clear pixels teach. Constants:
     `coefficients` of the regression; `spectrum`, `ground`, `covariance` of models.thin_cloud. Raises MaskError.
@@ -107,12 +112,24 @@ def prepare_estimate(scene: SceneSample) -> Prepared:
     pieces = [(one, window["cloudy"], window["mask"]) for one, window in zip(features, scene.windows, strict=True)]
     coefficients = fit_regression(pieces)
     veil = learn_veil([(cloudy, apply_regression(one, coefficients), mask) for one, cloudy, mask in pieces])
-    overview = scene.overview
-    explained = apply_regression(sar_features(overview["sar"]), coefficients)
-    remainder, known = overview["cloudy"] - explained, 1 - overview["mask"]
-    trust = trust_by_depth(remainder, known, interpolate=interpolate)
-    surface = interpolate(remainder, known) * trust_map(depth_of(known), trust)
+    seen, known = scene.overview["cloudy"], 1 - scene.overview["mask"]
+    features = [sar_features(scene.overview["sar"])]
+    explained = apply_regression(features[0], coefficients)
+    surface = _surface(seen - explained, known)
+    unveiled = unveil(seen, explained + surface, veil=Veil(*(part[None] for part in veil)))
+    observed = (seen != 0).any(dim=1, keepdim=True)
+    values = torch.where(known > 0, seen, unveiled.ground)
+    known = torch.maximum(known, ((unveiled.sureness > _SURE) & observed).to(known.dtype))
+    if scene.factor == 1:
+        coefficients = fit_regression([(features[0], values, 1 - known)])
+        explained = apply_regression(features[0], coefficients)
+    surface = _surface(values - explained, known)
     return Prepared({"surface": surface}, {"coefficients": coefficients, **veil._asdict()})
+
+
+def _surface(remainder: Tensor, known: Tensor) -> Tensor:
+    trust = trust_by_depth(remainder, known, interpolate=interpolate)
+    return interpolate(remainder, known) * trust_map(depth_of(known), trust)
 
 
 def estimate(sar: Tensor, surface: Tensor, coefficients: Tensor) -> Tensor:

@@ -8,7 +8,14 @@ from typing import Any
 import torch
 
 from eorestore.errors import UnknownNameError
-from eorestore.models.baselines import BandMean, Identity, Inpaint, SarRegression
+from eorestore.models.baselines import (
+    BandMean,
+    Identity,
+    Inpaint,
+    SarRegression,
+    SceneEstimate,
+    SmoothedSarRegression,
+)
 from eorestore.models.glf_cr import GLFCR
 from eorestore.models.model import Model
 from eorestore.models.settings import settings_from_dict
@@ -19,6 +26,8 @@ MODELS: Mapping[str, type[Model]] = {
     "band-mean": BandMean,
     "inpaint": Inpaint,
     "sar-regression": SarRegression,
+    "smoothed-sar-regression": SmoothedSarRegression,
+    "scene-estimate": SceneEstimate,
 }
 
 

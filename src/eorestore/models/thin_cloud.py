@@ -24,13 +24,25 @@ THICK_CLOUD = (0.490, 0.5195, 0.5145, 0.5475, 0.536, 0.595, 0.6565, 0.6045, 0.68
 
 SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0)  # q
 REACH = 2
-_NOISE, _CLOUD_NOISE, _LIGHT_NOISE = 0.002, 0.1, 0.15
+_NOISE, _CLOUD_NOISE, _LIGHT_NOISE = 0.002, 0.05, 0.15
 _VEIL_MEAN, _VEIL_SPREAD = 0.75, 0.35
 _TRUST = 0.3  # of the covariance: inside a hole the estimate is better than a regression on SAR alone
 _OPAQUE_FIRST = 2.0  # log odds by which an opaque cloud is preferred to any other share
 _NEIGHBOURS = 0.5  # how much the averaged evidence counts: neighbours are alike, and the model is rough
 _VISIBLE = slice(1, 4)
 _BRIGHT_SHARE, _BRIGHT_ENOUGH = 0.05, 0.35
+
+
+class Unveiled(NamedTuple):
+    """What `unveil` found: posterior means of the ground and of q, and how much of the ground's variance was seen.
+
+    ground: (batch, band, y, x). seen: (batch, 1, y, x), q. sureness: (batch, 1, y, x), 0 where the estimate is all
+    there is, 1 where the ground lies open.
+    """
+
+    ground: Tensor
+    seen: Tensor
+    sureness: Tensor
 
 
 class Veil(NamedTuple):
@@ -63,33 +75,50 @@ def learn_veil(pieces: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Veil:
     return Veil(_spectrum(torch.cat(hidden)), torch.cat(clear).mean(dim=0), covariance)
 
 
-def unveil(cloudy: Tensor, estimate: Tensor, *, veil: Veil) -> tuple[Tensor, Tensor]:
-    """Posterior means of the ground (batch, band, y, x) and of the share of its light that is seen (batch, 1, y, x).
+def unveil(cloudy: Tensor, estimate: Tensor, *, veil: Veil) -> Unveiled:
+    """The ground under thin cloud and in shadow, from the observation and an estimate, both (batch, band, y, x).
 
     veil: with a batch axis in front of every entry.
     """
-    cloud, covariance = veil.spectrum, _TRUST * veil.covariance
-    outer = cloud[:, :, None] * cloud[:, None, :]
-    evidence, moves = [], []
+    covariance = _TRUST * veil.covariance
+    variance = covariance.diagonal(dim1=1, dim2=2).sum(dim=1).clamp_min(1e-12)
+    evidence, inverses = [], []
     for share in SHARES:
-        hidden = 1 - share
-        mean = share * estimate + _VEIL_MEAN * hidden * cloud[:, :, None, None]
-        noise = _NOISE**2 + (_CLOUD_NOISE * hidden * cloud) ** 2 + (_LIGHT_NOISE * hidden * veil.ground) ** 2
-        spread = share**2 * covariance + torch.diag_embed(noise) + (_VEIL_SPREAD * hidden + 0.01) ** 2 * outer
-        inverse = torch.linalg.inv(spread.double()).to(cloudy.dtype)
-        difference = cloudy - mean
-        whitened = torch.einsum("bij,bjyx->biyx", inverse, difference)
-        distance = (whitened * difference).sum(dim=1, keepdim=True)
-        size = torch.linalg.slogdet(spread.double())[1].to(cloudy.dtype)[:, None, None, None]
+        spread = _spread(share, veil)
+        inverse = torch.linalg.inv(spread).to(cloudy.dtype)
+        difference = _difference(cloudy, estimate, share, veil)
+        distance = (_times(inverse, difference) * difference).sum(dim=1, keepdim=True)
+        size = torch.linalg.slogdet(spread)[1].to(cloudy.dtype)[:, None, None, None]
         evidence.append(-0.5 * (distance + size) + (_OPAQUE_FIRST / _NEIGHBOURS if share == 0 else 0.0))
-        moves.append(share * torch.einsum("bij,bjyx->biyx", covariance, whitened))
+        inverses.append(inverse)
     weights = torch.softmax(_NEIGHBOURS * _average(torch.cat(evidence, dim=1)), dim=1)
     ground, seen = estimate, torch.zeros_like(cloudy[:, :1])
-    for index, (share, move) in enumerate(zip(SHARES, moves, strict=True)):
+    sureness = torch.zeros_like(seen)
+    # A second pass instead of eleven kept images: an overview has over a million pixels.
+    for index, (share, inverse) in enumerate(zip(SHARES, inverses, strict=True)):
         weight = weights[:, index : index + 1]
-        ground = ground + weight * move
+        gain = share * covariance @ inverse
+        ground = ground + weight * _times(gain, _difference(cloudy, estimate, share, veil))
         seen = seen + weight * share
-    return ground, seen
+        gained = share * (gain @ covariance).diagonal(dim1=1, dim2=2).sum(dim=1) / variance
+        sureness = sureness + weight * gained[:, None, None, None]
+    return Unveiled(ground, seen, sureness)
+
+
+def _spread(share: float, veil: Veil) -> Tensor:
+    """Covariance (batch, band, band), double, of what is observed where `share` of the ground's light gets through."""
+    cloud, hidden = veil.spectrum, 1 - share
+    noise = _NOISE**2 + (_CLOUD_NOISE * hidden * cloud) ** 2 + (_LIGHT_NOISE * hidden * veil.ground) ** 2
+    brightness = (_VEIL_SPREAD * hidden + 0.01) ** 2 * cloud[:, :, None] * cloud[:, None, :]
+    return (share**2 * _TRUST * veil.covariance + torch.diag_embed(noise) + brightness).double()
+
+
+def _difference(cloudy: Tensor, estimate: Tensor, share: float, veil: Veil) -> Tensor:
+    return cloudy - share * estimate - (_VEIL_MEAN * (1 - share) * veil.spectrum)[:, :, None, None]
+
+
+def _times(matrix: Tensor, image: Tensor) -> Tensor:
+    return torch.einsum("bij,bjyx->biyx", matrix, image)
 
 
 def _spectrum(pixels: Tensor) -> Tensor:

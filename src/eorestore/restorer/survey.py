@@ -54,7 +54,7 @@ def survey(scene: Scene, processor: Processor, *, mask: MaskOfWindow | None, wan
         if packed is not None:
             packed.write(window, covered)
         if collector is not None:
-            collector.add(window, raw, covered & valid | ~valid)
+            collector.add(window, raw, hidden=covered | ~valid, valid=valid)
     if valid_count == 0:
         raise DataError("the scene has no valid pixel", fix="check its nodata value and its values")
     sample = collector.finish() if collector is not None else None
@@ -103,12 +103,15 @@ class _Collector:
         self.sums = {key: np.zeros((len(processor.inputs[key].names), *self.size), np.float32) for key in self.keys}
         self.clear = np.zeros(self.size, np.float32)
         self.count = np.zeros(self.size, np.float32)
+        shape = (len(processor.inputs[scene.primary].names), *self.size)
+        self.hidden_sum = np.zeros(shape, np.float32)
+        self.hidden_count = np.zeros(self.size, np.float32)
         self.pieces: list[dict[str, Tensor]] = []
         count = sum(1 for _ in _windows(scene.size, factor))
         self.every = max(1, count // PIECES)
         self.seen = 0
 
-    def add(self, window: Window, raw: NDArray[Any], hidden: NDArray[np.bool_]) -> None:
+    def add(self, window: Window, raw: NDArray[Any], *, hidden: NDArray[np.bool_], valid: NDArray[np.bool_]) -> None:
         encoded = {}
         for key in self.keys:
             pixels = self.scene.inputs[key]
@@ -123,16 +126,22 @@ class _Collector:
         self.clear[place] += _block_sum(clear.astype(np.float32), self.factor)
         self.count[place] += _block_sum(np.ones(window.size, np.float32), self.factor)
         for key, values in encoded.items():
-            weighted = values * clear if key == self.scene.primary else values
-            for band, row in enumerate(weighted):
-                self.sums[key][band][place] += _block_sum(row, self.factor)
+            primary = key == self.scene.primary
+            for band, row in enumerate(values):
+                self.sums[key][band][place] += _block_sum(np.where(clear, row, 0) if primary else row, self.factor)
+                if primary:
+                    under = np.where(hidden & valid, row, 0)
+                    self.hidden_sum[band][place] += _block_sum(under, self.factor)
+        self.hidden_count[place] += _block_sum((hidden & valid).astype(np.float32), self.factor)
 
     def finish(self) -> SceneSample:
         hidden = (self.clear == 0).astype(np.float32)[None]
         overview = {"mask": torch.from_numpy(hidden)[None]}
         for key, total in self.sums.items():
-            divisor = np.maximum(self.clear, 1) if key == self.scene.primary else self.count
-            overview[key] = torch.from_numpy(total / divisor)[None]
+            mean = total / (np.maximum(self.clear, 1) if key == self.scene.primary else self.count)
+            if key == self.scene.primary:
+                mean = np.where(self.clear > 0, mean, self.hidden_sum / np.maximum(self.hidden_count, 1))
+            overview[key] = torch.from_numpy(mean)[None]
         windows: tuple[Mapping[str, Tensor], ...] = tuple(self.pieces)
         return SceneSample(overview, (overview,) if self.factor == 1 else windows, self.factor)
 

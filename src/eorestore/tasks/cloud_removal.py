@@ -54,7 +54,14 @@ def datasets(config: RunConfig, processor: Processor, model: Model) -> tuple[Clo
         masks=masks,
     )
     return (
-        build(train, length=data.items_per_epoch, seed=config.seed, augment=True, drop_b10=data.drop_b10),
+        build(
+            train,
+            length=data.items_per_epoch,
+            seed=config.seed,
+            augment=True,
+            drop_b10=data.drop_b10,
+            recolour=data.recolour,
+        ),
         build(validation, length=data.validation_items, seed=config.seed + _VALIDATION_SEED),
     )
 
