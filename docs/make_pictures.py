@@ -236,7 +236,7 @@ def _estimate(scene: SyntheticScene, cloudy: Raster, sky: SimulatedClouds) -> Ra
     sar = torch.from_numpy(backscatter_scaling().encode(scene.sar.values))[None]
     mask = torch.from_numpy(hidden.astype(np.float32))[None, None]
     overview = {"cloudy": torch.from_numpy(cloudy.values)[None], "sar": sar, "mask": mask}
-    found = prepare_estimate(SceneSample(overview, (overview,)))
+    found = prepare_estimate(SceneSample(overview, (overview,)), sees_cloud=True)
     guess = estimate(sar, found.maps["surface"], found.constants["coefficients"][None])[0].numpy()
     return replace(cloudy, values=np.where(hidden, guess, cloudy.values))
 

@@ -34,8 +34,28 @@ def test_shares_count_valid_pixels_alone(world):
     valid = np.ones(world.mask.shape, bool)
     valid[:30] = False
     found = look(world, cloudy=replace(world.cloudy, valid=valid))
-    assert found.valid_share == pytest.approx(60 / 90)
     assert found.masked_share == pytest.approx(world.mask[30:].mean())
+
+
+def test_without_mask_and_sample_only_the_first_valid_pixel_is_looked_for(world, monkeypatch):
+    monkeypatch.setattr("eorestore.restorer.survey._STEP", 16)
+    reads = []
+
+    class Counting(MemoryPixels):
+        def read_raw(self, window):
+            reads.append(window)
+            return super().read_raw(window)
+
+    valid = np.ones(world.mask.shape, bool)
+    valid[:20] = False
+    scene = Scene({"cloudy": Counting(replace(world.cloudy, valid=valid))}, "cloudy")
+    found = survey(scene, baseline_processor(world.cloudy.bands), mask=None, wants_sample=False)
+    assert found.mask is None
+    assert found.masked_share == 1
+    assert max(window.row for window in reads) == 16
+    scene = Scene({"cloudy": Counting(replace(world.cloudy, valid=np.zeros_like(valid)))}, "cloudy")
+    with pytest.raises(DataError, match="no valid pixel"):
+        survey(scene, baseline_processor(world.cloudy.bands), mask=None, wants_sample=False)
 
 
 def test_the_mask_is_kept_bit_by_bit(world):

@@ -126,7 +126,7 @@ class SceneEstimate(Model):
 
     def prepare(self, scene: SceneSample) -> Prepared:
         """See models.scene_estimate. Raises MaskError."""
-        return prepare_estimate(scene)
+        return prepare_estimate(scene, sees_cloud=True)
 
     def forward(
         self,

@@ -97,7 +97,7 @@ class GLFCR(Model):
         s = settings
         optical_bands = s.bands
         if s.start == "estimate":
-            optical_bands += 1 + (s.bands + 1) * s.sees_cloud
+            optical_bands += 1 + (2 * s.bands + 2) * s.sees_cloud
         self.optical_stem = nn.Conv2d(4 * optical_bands, s.channels, 5, padding=2)
         self.optical_entry = nn.Conv2d(s.channels, s.channels, 3, padding=1)
         self.sar_stem = nn.Conv2d(4 * s.sar_bands, s.channels, 5, padding=2)
@@ -121,7 +121,9 @@ class GLFCR(Model):
 
     def prepare(self, scene: SceneSample) -> Prepared:
         """With `start="estimate"` the scene's interpolation and SAR regression; else nothing. Raises MaskError."""
-        return scene_estimate.prepare_estimate(scene) if self.settings.start == "estimate" else Prepared()
+        if self.settings.start == "cloudy":
+            return Prepared()
+        return scene_estimate.prepare_estimate(scene, sees_cloud=self.settings.sees_cloud)
 
     def forward(
         self,
@@ -287,10 +289,12 @@ def _start(
         # A choice, not a product: NaN and infinity under the mask stay out as well.
         filled = torch.where(hidden, estimate, cloudy)
         return filled, torch.cat([filled, mask.to(filled.dtype)], dim=1), filled.new_ones(())
-    ground, share, _ = unveil(cloudy, estimate, veil=veil)
+    ground, share, sureness = unveil(cloudy, estimate, veil=veil)
     filled = torch.where(hidden, ground, cloudy)
-    # In units of the scene's own spread, places of high and of low contrast look alike to the network.
+    # In units of the scene's own spread, places of high and of low contrast look alike to the network; clouds do not
+    # know of it, so the observation is there in reflectance as well.
     unit = veil.covariance.diagonal(dim1=1, dim2=2).sqrt().clamp_min(_LEAST_SPREAD)[..., None, None]
-    centred = (filled - veil.ground[..., None, None]) / unit
+    mean = veil.ground[..., None, None]
     beyond = ((cloudy - filled) / unit).clamp(-_MOST_BEYOND, _MOST_BEYOND) / 8
-    return filled, torch.cat([centred, beyond, mask, torch.where(hidden, share, 1.0)], dim=1), unit
+    plain = torch.cat([mask, torch.where(hidden, share, 1.0), torch.where(hidden, sureness, 1.0)], dim=1)
+    return filled, torch.cat([(filled - mean) / unit, beyond, 4 * (cloudy - mean), plain], dim=1), unit

@@ -97,12 +97,13 @@ def apply_regression(features: Tensor, coefficients: Tensor) -> Tensor:
     return torch.einsum("bfyx,bfc->bcyx", features, weights.expand(len(features), -1, -1)) + constant[..., None, None]
 
 
-def prepare_estimate(scene: SceneSample) -> Prepared:
+def prepare_estimate(scene: SceneSample, *, sees_cloud: bool) -> Prepared:
     """Regression on SAR, the interpolated remainder, and what the scene says of its clouds.
 
-    Fitted twice: on the clear pixels, then also on those that thin cloud, shadow and the margin of the mask let see
-    well (models.thin_cloud), which under a broken sky are as many as the clear ones. The regression is fitted again
-    only where the overview is the scene itself; a larger scene has clear pixels enough.
+    With `sees_cloud` it is fitted twice: on the clear pixels, then also on those that thin cloud, shadow and the margin
+    of the mask let see well (models.thin_cloud), which under a broken sky are as many as the clear ones. The regression
+    is fitted again only where the overview is the scene itself; a larger scene has clear pixels enough. Without it no
+    pixel under the mask is looked at.
 
     Maps: `surface`, the remainder (clear - explained by SAR) interpolated over the overview, and fading with depth as
     the scene's own clear pixels teach. Constants:
@@ -111,18 +112,20 @@ def prepare_estimate(scene: SceneSample) -> Prepared:
     features = [sar_features(window["sar"]) for window in scene.windows]
     pieces = [(one, window["cloudy"], window["mask"]) for one, window in zip(features, scene.windows, strict=True)]
     coefficients = fit_regression(pieces)
-    veil = learn_veil([(cloudy, apply_regression(one, coefficients), mask) for one, cloudy, mask in pieces])
     seen, known = scene.overview["cloudy"], 1 - scene.overview["mask"]
-    features = [sar_features(scene.overview["sar"])]
-    explained = apply_regression(features[0], coefficients)
+    whole = sar_features(scene.overview["sar"])
+    explained = apply_regression(whole, coefficients)
     surface = _surface(seen - explained, known)
+    if not sees_cloud:
+        return Prepared({"surface": surface}, {"coefficients": coefficients})
+    veil = learn_veil([(cloudy, apply_regression(one, coefficients), mask) for one, cloudy, mask in pieces])
     unveiled = unveil(seen, explained + surface, veil=Veil(*(part[None] for part in veil)))
     observed = (seen != 0).any(dim=1, keepdim=True)
     values = torch.where(known > 0, seen, unveiled.ground)
     known = torch.maximum(known, ((unveiled.sureness > _SURE) & observed).to(known.dtype))
     if scene.factor == 1:
-        coefficients = fit_regression([(features[0], values, 1 - known)])
-        explained = apply_regression(features[0], coefficients)
+        coefficients = fit_regression([(whole, values, 1 - known)])
+        explained = apply_regression(whole, coefficients)
     surface = _surface(values - explained, known)
     return Prepared({"surface": surface}, {"coefficients": coefficients, **veil._asdict()})
 

@@ -131,7 +131,6 @@ class _Learned:
     mask: PackedMask | None
     prepared: Prepared
     masked_share: float
-    valid_share: float
     factor: int
     resumed: int
 
@@ -217,13 +216,13 @@ def _learn(restorer: Restorer, inputs: Inputs, mask: MaskOfWindow | None, journa
             packed, prepared, numbers = stored
             logger.info("going on at row %d of %d", journal.rows_done, inputs.optical.grid.height)
             factor = int(numbers["factor"])
-            return _Learned(packed, prepared, numbers["share"], numbers["valid"], factor, journal.rows_done)
+            return _Learned(packed, prepared, numbers["share"], factor, journal.rows_done)
     found, prepared = restorer.look(inputs.scene, mask)
     factor = 1 if found.sample is None else found.sample.factor
     if journal is not None:
-        numbers = {"share": found.masked_share, "valid": found.valid_share, "factor": factor}
+        numbers = {"share": found.masked_share, "factor": factor}
         journal.save_survey(found.mask, prepared, numbers)
-    return _Learned(found.mask, prepared, found.masked_share, found.valid_share, factor, 0)
+    return _Learned(found.mask, prepared, found.masked_share, factor, 0)
 
 
 def _tell_share(request: Request, learned: _Learned) -> None:
@@ -243,7 +242,7 @@ def _facts(request: Request, inputs: Inputs, restorer: Restorer, learned: _Learn
         "date_gap_days": inputs.date_gap_days,
         "mask": request.mask,
         "masked_share": learned.masked_share,
-        "valid_share": learned.valid_share,
+        "valid_share": 1 - float(tally.counts[Source.NODATA] / tally.counts.sum()),
         "pixels": {source.name.lower(): int(tally.counts[source]) for source in Source},
         "tiles": {
             "count": plan.count,

@@ -30,16 +30,18 @@ _STEP = 1024
 
 @dataclass(frozen=True)
 class Survey:
-    """What the pass found: the mask (None restores all), shares of pixels, and the sample for `prepare`."""
+    """What the pass found: the mask (None restores all), its share of valid pixels, the sample for `prepare`."""
 
     mask: PackedMask | None
     masked_share: float
-    valid_share: float
     sample: SceneSample | None
 
 
 def survey(scene: Scene, processor: Processor, *, mask: MaskOfWindow | None, wants_sample: bool) -> Survey:
-    """Read the scene once. Raises DataError where no pixel is valid, MaskError where `prepare` has nothing clear."""
+    """Read the scene once, or without mask and sample only as far as the first valid pixel.
+
+    Raises DataError where no pixel is valid, MaskError where `prepare` has nothing clear.
+    """
     height, width = scene.size
     packed = PackedMask(scene.size) if mask is not None else None
     factor = math.ceil(max(height, width) / OVERVIEW)
@@ -53,6 +55,8 @@ def survey(scene: Scene, processor: Processor, *, mask: MaskOfWindow | None, wan
         valid_count += int(valid.sum())
         if packed is not None:
             packed.write(window, covered)
+        if mask is None and collector is None and valid_count:
+            break
         if collector is not None:
             collector.add(window, raw, hidden=covered | ~valid, valid=valid)
     if valid_count == 0:
@@ -63,7 +67,7 @@ def survey(scene: Scene, processor: Processor, *, mask: MaskOfWindow | None, wan
             "no clear pixel is left to learn from: the mask covers the whole scene",
             fix="give a tighter mask, a larger scene, or a model that needs no clear pixels",
         )
-    return Survey(packed, masked / valid_count, valid_count / (height * width), sample)
+    return Survey(packed, masked / valid_count, sample)
 
 
 def automatic_mask(scene: Scene) -> MaskOfWindow:
