@@ -55,7 +55,8 @@ class DataSettings:
     drop_b10: share of samples without B10, so that Level-2A scenes are met in training.
     recolour: share of samples whose ground takes other colours and another contrast, so that few places teach no
         network what the ground looks like.
-    workers: loader processes.
+    skies: simulated scenes that are kept in memory and met again; 0 simulates new ones without end.
+    workers: loader processes, each with skies of its own.
     """
 
     manifest: str | None = None
@@ -69,6 +70,7 @@ class DataSettings:
     masks: str | None = None
     drop_b10: Share = 0.0
     recolour: Share = 0.0
+    skies: Count = 0
     items_per_epoch: Positive = 1000
     validation_items: Positive = 32
     workers: Count = 0

@@ -213,6 +213,15 @@ def test_recoloured_scenes_have_clouds_and_target_over_the_same_ground():
     assert torch.allclose(sample["cloudy"] * clear, sample["target"] * clear, atol=0.02)
 
 
+def test_a_pool_of_skies_is_met_again_in_every_epoch():
+    pairs = _pairs(crop=None, skies=2, crops_per_scene=1, length=6)
+    first = [pairs[index]["cloudy"] for index in range(6)]
+    assert not torch.equal(first[0], first[1])
+    assert all(any(torch.equal(image, kept) for kept in first[:2]) for image in first[2:])
+    pairs.set_epoch(1)
+    assert any(torch.equal(pairs[0]["cloudy"], kept) for kept in first[:2])
+
+
 def test_b10_may_be_dropped_as_in_l2a():
     always = _pairs(processor=_filling_processor(), drop_b10=1.0)[0]
     never = _pairs(processor=_filling_processor(), drop_b10=0.0)[0]

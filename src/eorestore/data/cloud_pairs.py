@@ -57,6 +57,8 @@ class CloudPairs(Dataset[Sample]):
     augment: flips and quarter turns, one draw for all rasters; SAR shifted by up to half a pixel, with more speckle.
     drop_b10: share of scenes in which B10 takes the processor's fill value, as in an L2A product.
     recolour: share of scenes whose ground takes other colours before clouds are put over it; see `recoloured`.
+    skies: simulate this many scenes and keep them all in memory (about 11 MB each at 256 x 256), the same in every
+        epoch; 0 draws a new one for every `crops_per_scene` items and keeps one.
     masks: real cloud masks for settings of kind `masks`.
     Raises DataError, GridError and ConfigError.
     """
@@ -77,6 +79,7 @@ class CloudPairs(Dataset[Sample]):
         augment: bool = False,
         drop_b10: float = 0.0,
         recolour: float = 0.0,
+        skies: int = 0,
     ) -> None:
         _check(scenes, crop)
         if not 0 <= cover[0] <= cover[1] <= 1:
@@ -94,7 +97,8 @@ class CloudPairs(Dataset[Sample]):
         self._drop_b10, self._recolour = drop_b10, recolour
         self._b10 = _b10_rows(processor, self._target, drop_b10)
         self._epoch = 0
-        self._kept: tuple[tuple[int, int], Sample, Sample] | None = None
+        self._skies = skies
+        self._kept: dict[tuple[int, int], tuple[Sample, Sample]] = {}
 
     def __len__(self) -> int:
         return self._length
@@ -125,14 +129,20 @@ class CloudPairs(Dataset[Sample]):
 
     def _simulated(self, group: int) -> tuple[Sample, Sample]:
         """Maps and constants of the simulated scene number `group` of this epoch."""
-        key = self._epoch, group
-        if self._kept is None or self._kept[0] != key:
-            lap, position = divmod(group, len(self._scenes))
+        epoch, number = self._epoch, group
+        if self._skies:
+            lap, position = divmod(group, self._skies)
             order = np.random.default_rng([self._seed, self._epoch, _ORDER, lap])
+            epoch, number = 0, int(order.permutation(self._skies)[position])
+        key = epoch, number
+        if key not in self._kept:
+            lap, position = divmod(number, len(self._scenes))
+            order = np.random.default_rng([self._seed, epoch, _ORDER, lap])
             scene = self._scenes[int(order.permutation(len(self._scenes))[position])]
-            generator = np.random.default_rng([self._seed, self._epoch, _SKY, group])
-            self._kept = key, *self._simulate(scene, generator)
-        return self._kept[1], self._kept[2]
+            if not self._skies:
+                self._kept.clear()
+            self._kept[key] = self._simulate(scene, np.random.default_rng([self._seed, epoch, _SKY, number]))
+        return self._kept[key]
 
     def _sky(self, scene: ClearScene, generator: np.random.Generator) -> tuple[SimulatedClouds, NDArray[np.bool_]]:
         """Clouds over a scene and the mask around them; the cover is halved until something clear is left."""

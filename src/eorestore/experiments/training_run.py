@@ -23,6 +23,7 @@ from eorestore.models.table import build_model
 from eorestore.processing.table import PROCESSORS
 from eorestore.tasks.table import TASKS
 from eorestore.training.fit import FitResult, fit
+from eorestore.training.pictures import draw_pictures
 from eorestore.training.step import forward_names
 
 if TYPE_CHECKING:
@@ -190,6 +191,7 @@ def _checkpoint_writer(
             overlap=config.overlap,
             example=_example(model, validation, config.data.crop),
             metrics={name: round(value, 6) for name, value in scores.items() if value == value},
+            preview=_preview(model, validation, _natural_colour(processor)),
         )
 
     return write
@@ -205,6 +207,17 @@ def _example(model: Model, validation: Samples, crop: int) -> dict[str, Tensor]:
         name: (value[..., :side, :side] if value.shape[-2:] == (crop, crop) else value)[None]
         for name, value in inputs.items()
     }
+
+
+def _preview(model: Model, validation: Samples, rgb: tuple[int, ...]) -> bytes:
+    """The PNG of the first validation item: input, SAR, prediction, target."""
+    validation.set_epoch(0)
+    item = validation[0]
+    device = next(model.parameters()).device
+    batch = {name: value[None].to(device) for name, value in item.items()}
+    with torch.inference_mode():
+        image = model(**{name: batch[name] for name in forward_names(model, item) if name in batch}).image
+    return draw_pictures(image, batch, rgb=rgb)
 
 
 def _natural_colour(processor: Processor) -> tuple[int, ...]:

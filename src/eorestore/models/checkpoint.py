@@ -29,6 +29,7 @@ _log = logging.getLogger(__name__)
 METRICS_FILE = "metrics.json"
 CARD_FILE = "README.md"
 EXAMPLE_FILE = "example.safetensors"
+PREVIEW_FILE = "preview.png"
 TOLERANCE = 1e-4  # largest difference of a normalised value between two machines that compute in float32
 
 
@@ -64,6 +65,7 @@ def save_checkpoint(
     example: Mapping[str, Tensor] | None = None,
     metrics: Mapping[str, Any] | None = None,
     card: str | None = None,
+    preview: bytes | None = None,
 ) -> Path:
     """Write a checkpoint folder; it appears, or replaces an older checkpoint, when it is complete.
 
@@ -78,6 +80,7 @@ def save_checkpoint(
         example: normalised inputs by forward keyword, with batch axis; stored with the output they give.
         metrics: plain values for `metrics.json`.
         card: text of the model card; None writes a short one.
+        preview: a PNG that shows what the model does.
 
     Returns:
         The folder.
@@ -111,6 +114,8 @@ def save_checkpoint(
     }
     if example is not None:
         files[EXAMPLE_FILE] = _example(model, example)
+    if preview is not None:
+        files[PREVIEW_FILE] = preview
     _put_in_place(folder, files)
     return folder
 

@@ -61,6 +61,7 @@ def datasets(config: RunConfig, processor: Processor, model: Model) -> tuple[Clo
             augment=True,
             drop_b10=data.drop_b10,
             recolour=data.recolour,
+            skies=data.skies,
         ),
         build(validation, length=data.validation_items, seed=config.seed + _VALIDATION_SEED),
     )

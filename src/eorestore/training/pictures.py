@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,10 +15,17 @@ _GAP = 4  # white pixels between panels
 
 def write_pictures(path: Path, image: Tensor, batch: Mapping[str, Tensor], *, rgb: tuple[int, ...]) -> None:
     """Write the PNG of a batch. image: (batch, band, y, x). rgb: the bands shown as red, green and blue."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(draw_pictures(image, batch, rgb=rgb))
+
+
+def draw_pictures(image: Tensor, batch: Mapping[str, Tensor], *, rgb: tuple[int, ...]) -> bytes:
+    """The PNG of a batch; see `write_pictures`."""
     from matplotlib.image import imsave
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    imsave(path, sheet(image, batch, rgb=rgb).transpose(1, 2, 0).copy())
+    drawn = io.BytesIO()
+    imsave(drawn, sheet(image, batch, rgb=rgb).transpose(1, 2, 0).copy(), format="png")
+    return drawn.getvalue()
 
 
 def sheet(image: Tensor, batch: Mapping[str, Tensor], *, rgb: tuple[int, ...]) -> NDArray[np.uint8]:
