@@ -81,6 +81,12 @@ def test_options_that_make_no_sense_are_refused_before_any_work(manifest, argume
         call("identity", "--data", manifest, *arguments)
 
 
+def test_what_learns_from_clear_pixels_is_refused_where_every_pixel_is_restored(manifest):
+    with pytest.raises(UsageError, match="sar-regression would learn") as caught:
+        call("identity", "sar-regression", "--data", manifest)
+    assert "--mask auto" in caught.value.fix
+
+
 @pytest.mark.real
 def test_identity_on_winter_112_prints_the_golden_scores(real_data, tmp_path):
     # Source: SEN12MS-CR sample ROIs2017_winter_112_p797, scored by the definitions of GLF-CR (Xu et al. 2022).

@@ -115,7 +115,7 @@ def evaluate(
         A row for every model, scene, cover and seed.
 
     Raises:
-        UsageError: an unknown name or an empty list.
+        UsageError: an unknown name, an empty list, or a model that learns from clear pixels where none is left.
         DataError: a scene without reference, smaller than the crop, or restored to values that are not finite.
     """
     names = (models,) if isinstance(models, str) else tuple(models)
@@ -125,6 +125,8 @@ def evaluate(
     rules = rules if metrics is None else replace(rules, metrics=check_names(metrics))
     _check_request(names, rules, simulate, seeds)
     rows = select(read_manifest(Path(data), root=None if root is None else Path(root)), split)
+    if restore is None and simulate is None and mask == "none":
+        _refuse_learners(names)
     restore = restore or _own_restore()
     found: list[EvaluationRow] = []
     for row in rows:
@@ -150,6 +152,17 @@ def evaluate(
     if simulate is not None:
         conditions["Clouds"] = f"{cloud_size_px[0]:g}-{cloud_size_px[1]:g} px, seeds {', '.join(map(str, seeds))}"
     return EvaluationTable(protocol, rules.metrics, conditions, tuple(found))
+
+
+def _refuse_learners(names: tuple[str, ...]) -> None:
+    from eorestore.restorer.plan import model_facts
+
+    learners = [name for name in names if model_facts(name).rule.needs_scene]
+    if learners:
+        raise UsageError(
+            f"{', '.join(learners)} would learn from the scene's clear pixels, and restoring every pixel leaves none",
+            fix="add --mask auto, so that only clouds are restored",
+        )
 
 
 def _check_request(
