@@ -63,7 +63,7 @@ def main() -> None:
     rest |= {"training.validate_every": options.steps, "data.validation_items": 4, "training.best_by": "loss"}
     rest |= {"training.best_is": "lowest", "training.pictures": 0, "data.skies": options.skies}
     config = load_config(options.preset, rest)
-    known = read_manifest(Path(str(config.data.manifest)), root=options.root)
+    known = read_manifest(Path(str(config.data.manifest)), root=options.root.resolve())
     rows = tuple(row for row in known if row.split != "test")
     table = []
     for place in dict.fromkeys(row.place for row in rows):

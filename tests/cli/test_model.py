@@ -7,7 +7,7 @@ import torch
 from typer.testing import CliRunner
 
 from eorestore.cli.model import app
-from eorestore.errors import CheckpointError, UnknownNameError
+from eorestore.errors import CheckpointError, UnknownNameError, UsageError
 from eorestore.models.checkpoint import save_checkpoint
 from eorestore.models.glf_cr import GLFCR, GLFCRSettings
 from eorestore.models.parts import example_inputs
@@ -55,6 +55,12 @@ def test_a_sound_checkpoint_passes_the_check(folder):
     output = call("check", str(folder))
     assert "hash right" in output
     assert "example reproduced" in output
+
+
+def test_a_shipped_name_is_checked_and_a_baseline_has_nothing_to_check():
+    assert "example reproduced" in call("check", "cloud")
+    with pytest.raises(UsageError, match="baseline"):
+        call("check", "identity")
 
 
 def test_a_checkpoint_with_other_weights_fails_the_check(folder):

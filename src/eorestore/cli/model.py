@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from eorestore.errors import UsageError
+
 if TYPE_CHECKING:
     from eorestore.models.catalogue import Resolved
     from eorestore.models.model import Model
@@ -60,12 +62,17 @@ def info(
 
 @app.command()
 def check(
-    folder: Annotated[Path, typer.Argument(help="A checkpoint folder or a run.")],
+    folder: Annotated[Path, typer.Argument(help="A shipped name, a checkpoint folder or a run.")],
 ) -> None:
     """Verify the hash of a checkpoint and compute its stored example again."""
-    from eorestore.models.catalogue import checkpoint_in
+    from eorestore.models.catalogue import checkpoint_in, known_names, resolve
     from eorestore.models.checkpoint import TOLERANCE, check_checkpoint
 
+    if not folder.exists() and str(folder) in known_names():
+        found = resolve(str(folder))
+        if found.kind != "checkpoint" or found.path is None:
+            raise UsageError(f"{folder} is a {found.kind} and has no weights to check", fix="name a checkpoint")
+        folder = found.path
     report = check_checkpoint(checkpoint_in(folder) or folder)
     typer.echo(f"{report.folder}: {report.parameters:,} parameters, sha256 {report.sha256}")
     if report.example_error is None:
