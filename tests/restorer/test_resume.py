@@ -17,8 +17,9 @@ from eorestore.cli.app import run
 from small_scenes import make_world, read_tif, tiny_checkpoint, write_world
 
 SLOW = """
-import sys, time
+import signal, sys, time
 from eorestore.restorer import stream
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
 from eorestore.cli.app import run
 real = stream.run_model
 def slow(*arguments):
