@@ -24,8 +24,8 @@ def read(path):
 
 def test_the_demo_leaves_the_scene_the_result_and_the_page(folder) -> None:
     assert {path.name for path in folder.iterdir()} == {
-        "cloudy.tif", "sar.tif", "reference.tif", "restored.tif", "restored.tif.json", "restored.tif.preview.png",
-        "restored.source.tif", "index.html",
+        "cloudy.tif", "sar.tif", "reference.tif", "mask.tif", "restored.tif", "restored.tif.json",
+        "restored.tif.preview.png", "restored.source.tif", "index.html",
     }  # fmt: skip
 
 

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from eorestore.data.cloud_pairs import MASK_MARGIN, grow_mask
 from eorestore.data.cloud_simulation import CloudSettings, simulate_clouds
 from eorestore.data.synthetic_scene import SceneSettings, synthetic_scene
 from eorestore.metrics.collection import score
-from eorestore.raster import Raster, Unit
+from eorestore.raster import Band, BandSet, Raster, Unit
 from eorestore.raster.encoding import Encoding
 from eorestore.raster.files import open_raster, write_raster
 from eorestore.raster.products import Declared
@@ -34,16 +35,17 @@ from eorestore.reports.writing import refuse_existing
 from eorestore.tiling.compositing import Source
 
 COVER = 0.3
-RESULTS = ("cloudy.tif", "sar.tif", "reference.tif", "restored.tif", "index.html")
+RESULTS = ("cloudy.tif", "sar.tif", "reference.tif", "mask.tif", "restored.tif", "index.html")
 
 _CLOUD_HEIGHT_M = (300.0, 900.0)  # cumulus; shadows stay within the reach of the built-in mask
 _OPTICAL = Encoding("uint16", scale=1e-4, nodata=0.0)
 _RADAR = Encoding("float32", nodata=float("nan"))
+_MASK = Encoding("uint8")
 _SOURCE_COLOURS = {Source.OBSERVED: "#d8dcd3", Source.RESTORED: "#11705a", Source.NODATA: "#808080"}
 _REGIONS = {"": "whole scene", "cloud": "under cloud", "shadow": "in shadow", "clear": "clear"}
 
 RestoreFile = Callable[..., Any]
-"""(optical, *, sar, model, out, overwrite, save_source): `eorestore.restore` on paths."""
+"""(optical, *, sar, model, mask, out, overwrite, save_source): `eorestore.restore` on paths."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ def make_demo(folder: Path, *, restore: RestoreFile, model: str, size: int, seed
         folder / "cloudy.tif",
         sar=folder / "sar.tif",
         model=model,
+        mask=str(folder / "mask.tif"),
         out=restored,
         overwrite=overwrite,
         save_source=True,
@@ -103,10 +106,16 @@ def demo_scene(*, size: int, seed: int) -> DemoScene:
 
 
 def write_scene(scene: DemoScene, folder: Path) -> None:
-    """cloudy.tif, sar.tif and reference.tif in `folder`, tagged as real products are. Raises WriteError."""
+    """cloudy.tif, sar.tif, reference.tif and mask.tif in `folder`, tagged as real products are. Raises WriteError.
+
+    The mask is that of the simulated clouds and shadows, as a mask that comes with a scene would be.
+    """
     sun = {"SUN_AZIMUTH": f"{scene.sun_azimuth:g}"}
     write_raster(folder / "cloudy.tif", scene.cloudy, encoding=_OPTICAL, tags=sun | {"ACQUISITION_DATE": "2026-06-14"})
     write_raster(folder / "reference.tif", scene.reference, encoding=_OPTICAL, tags=sun)
+    covered = grow_mask(scene.cloud | scene.shadow, MASK_MARGIN)[None].astype(np.float32)
+    mask = Raster(covered, scene.cloudy.valid, BandSet((Band("mask", Unit.CLASS),)), scene.cloudy.grid)
+    write_raster(folder / "mask.tif", mask, encoding=_MASK)
     write_raster(folder / "sar.tif", scene.sar, encoding=_RADAR, tags={"ACQUISITION_DATE": "2026-06-16"})
 
 
@@ -200,7 +209,7 @@ def _facts(sidecar: Mapping[str, Any], scene: DemoScene, source: NDArray[np.uint
     hidden = scene.cloud | scene.shadow
     found = float((source == Source.RESTORED)[hidden].mean()) if hidden.any() else float("nan")
     marked = _percent(sidecar["masked_share"])
-    mask = f"{sidecar['mask']}: {marked} of the scene, {_percent(found)} of true cloud and shadow"
+    mask = f"{Path(sidecar['mask']).name}: {marked} of the scene, {_percent(found)} of true cloud and shadow"
     return {
         "Model": sidecar["model"],
         "Weights, SHA-256": sidecar["weights_sha256"] or "none: a method without weights",
