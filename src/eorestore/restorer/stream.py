@@ -201,7 +201,7 @@ def run_model(model: Model, inputs: Mapping[str, Tensor], execution: Execution) 
 
 
 def _is_finite(image: Tensor) -> bool:
-    """Whether every value is. A sum in NumPy tells at a twelfth of the time, unless finite values overflow it."""
+    """Whether every value is. A sum in NumPy tells far sooner, unless finite values overflow it."""
     with np.errstate(over="ignore", invalid="ignore"):
         total = np.add.reduce(image.numpy(), axis=None)
     return bool(np.isfinite(total)) or bool(torch.isfinite(image).all())
