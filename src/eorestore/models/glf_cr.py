@@ -13,17 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from eorestore.errors import ConfigError, UsageError
+from eorestore.errors import ConfigError
 from eorestore.layers.attention import JointWindowAttention
 from eorestore.layers.blocks import MLP, DropPath, ResidualConv
 from eorestore.layers.dynamic_filter import dynamic_filter
 from eorestore.layers.windows import cut_windows, cyclic_shift, merge_windows, shift_mask
 from eorestore.models import scene_estimate
 from eorestore.models.model import Model, Output, Prepared, SceneSample, Settings
-from eorestore.models.thin_cloud import Veil, unveil
-
-_LEAST_SPREAD = 0.004  # reflectance
-_MOST_BEYOND = 32.0  # spreads
+from eorestore.models.starting_point import seen_bands, start_from_estimate
 
 
 @dataclass(frozen=True)
@@ -97,7 +94,7 @@ class GLFCR(Model):
         s = settings
         optical_bands = s.bands
         if s.start == "estimate":
-            optical_bands += 1 + (2 * s.bands + 2) * s.sees_cloud
+            optical_bands = seen_bands(s.bands, sees_cloud=s.sees_cloud)
         self.optical_stem = nn.Conv2d(4 * optical_bands, s.channels, 5, padding=2)
         self.optical_entry = nn.Conv2d(s.channels, s.channels, 3, padding=1)
         self.sar_stem = nn.Conv2d(4 * s.sar_bands, s.channels, 5, padding=2)
@@ -158,12 +155,19 @@ class GLFCR(Model):
             UsageError: `start="estimate"` without mask or estimate.
         """
         if self.settings.start == "estimate":
-            if estimate is None and surface is not None and coefficients is not None:
-                estimate = scene_estimate.estimate(sar, surface, coefficients)
-            veil = None
-            if self.settings.sees_cloud and spectrum is not None and ground is not None and covariance is not None:
-                veil = Veil(spectrum, ground, covariance)
-            start, optical_input, unit = _start(cloudy, mask, estimate, veil=veil, sees_cloud=self.settings.sees_cloud)
+            start, optical_input, unit = start_from_estimate(
+                cloudy,
+                sar,
+                mask,
+                model="glf-cr",
+                sees_cloud=self.settings.sees_cloud,
+                estimate=estimate,
+                surface=surface,
+                coefficients=coefficients,
+                spectrum=spectrum,
+                ground=ground,
+                covariance=covariance,
+            )
         else:
             start = optical_input = cloudy
             unit = cloudy.new_ones(())
@@ -271,30 +275,3 @@ def _kernel_generator(channels: int, size: int) -> nn.Sequential:
         nn.Conv2d(channels, channels * size * size, 1),
         nn.LeakyReLU(0.1),
     )
-
-
-def _start(
-    cloudy: Tensor, mask: Tensor | None, estimate: Tensor | None, *, veil: Veil | None, sees_cloud: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The filled image, what the optical stem sees, and the unit of the correction (1 or a spread for each band)."""
-    wanted = {"mask": mask, "estimate": estimate} | ({"spectrum, ground, covariance": veil} if sees_cloud else {})
-    missing = " and ".join(name for name, value in wanted.items() if value is None)
-    if mask is None or estimate is None or missing:
-        raise UsageError(
-            f'glf-cr with start="estimate" got no {missing}',
-            fix='give mask (1 = restore) and what `prepare` returns, or load a model with start="cloudy"',
-        )
-    hidden = mask > 0.5
-    if veil is None:
-        # A choice, not a product: NaN and infinity under the mask stay out as well.
-        filled = torch.where(hidden, estimate, cloudy)
-        return filled, torch.cat([filled, mask.to(filled.dtype)], dim=1), filled.new_ones(())
-    ground, share, sureness = unveil(cloudy, estimate, veil=veil)
-    filled = torch.where(hidden, ground, cloudy)
-    # In units of the scene's own spread, places of high and of low contrast look alike to the network; clouds do not
-    # know of it, so the observation is there in reflectance as well.
-    unit = veil.covariance.diagonal(dim1=1, dim2=2).sqrt().clamp_min(_LEAST_SPREAD)[..., None, None]
-    mean = veil.ground[..., None, None]
-    beyond = ((cloudy - filled) / unit).clamp(-_MOST_BEYOND, _MOST_BEYOND) / 8
-    plain = torch.cat([mask, torch.where(hidden, share, 1.0), torch.where(hidden, sureness, 1.0)], dim=1)
-    return filled, torch.cat([(filled - mean) / unit, beyond, 4 * (cloudy - mean), plain], dim=1), unit

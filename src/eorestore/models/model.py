@@ -17,7 +17,11 @@ class Settings:
 
 
 class Output(NamedTuple):
-    """What a model returns: the image (batch, band, y, x), normalised, and named extra maps of the same size."""
+    """What a model returns: the image (batch, band, y, x), normalised, and named extra maps of the same size.
+
+    extras: `sigma`, one standard deviation of the image's error, (batch, band, y, x), in the image's own scale; every
+    other name is a plain map without unit (gates, weights, edges), (batch, any, y, x).
+    """
 
     image: Tensor
     extras: Mapping[str, Tensor] = {}
@@ -60,6 +64,9 @@ class Model(nn.Module):
     phase: tile origins must be multiples of this (windows, unshuffle).
     tiling: `crop` (halo and crop, exact, needs reach) or `blend` (cosine).
     needs_scene: whether `prepare` must run before forward.
+    optional_inputs: keywords whose bands may be missing. A missing band is NaN throughout, in forward and in `prepare`;
+        an input that is missing altogether is NaN in all its bands. Other models never see a NaN.
+    extras: number of bands of every extra that forward returns, by name.
 
     forward(*, cloudy, sar, mask, ...) -> Output. The keywords are the Processor's inputs, `mask` (1 where a pixel
     is to be restored) for a model that wants it, and the names in Prepared.
@@ -72,6 +79,8 @@ class Model(nn.Module):
     phase: int = 1
     tiling: Tiling = "blend"
     needs_scene: bool = False
+    optional_inputs: tuple[str, ...] = ()
+    extras: Mapping[str, int] = {}
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()

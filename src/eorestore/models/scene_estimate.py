@@ -62,7 +62,11 @@ def _coarse_to_fine(values: Tensor, known: Tensor) -> Tensor:
 
 
 def sar_features(sar: Tensor) -> Tensor:
-    """(batch, feature, y, x): the SAR bands as they are and smoothed by each of SIGMAS; linear in dB."""
+    """(batch, feature, y, x): the SAR bands as they are and smoothed by each of SIGMAS; linear in dB.
+
+    A missing band (NaN) gives features of 0, which the regression's ridge leaves without weight.
+    """
+    sar = torch.nan_to_num(sar, nan=0.0)
     return torch.cat([sar, *(_smooth(sar, sigma) for sigma in SIGMAS)], dim=1)
 
 

@@ -1,0 +1,94 @@
+"""The image that a network corrects, where it starts from the scene's own estimate; knows no network and no file."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from eorestore.errors import UsageError
+from eorestore.models import scene_estimate
+from eorestore.models.thin_cloud import Veil, unveil
+
+_LEAST_SPREAD = 0.004  # reflectance
+_MOST_BEYOND = 32.0  # spreads
+
+
+class Start(NamedTuple):
+    """Where a network begins.
+
+    image: (batch, band, y, x), the observation with the estimate under the mask.
+    seen: (batch, `seen_bands`, y, x), what the network looks at.
+    unit: (batch, band, 1, 1), the scene's own spread by band, or 1; corrections are in it.
+    """
+
+    image: Tensor
+    seen: Tensor
+    unit: Tensor
+
+
+def seen_bands(bands: int, *, sees_cloud: bool) -> int:
+    """Number of bands of `Start.seen`: image, mask; with `sees_cloud` the observation in two forms, two maps."""
+    return bands + 1 + (2 * bands + 2) * sees_cloud
+
+
+def start_from_estimate(
+    cloudy: Tensor,
+    sar: Tensor,
+    mask: Tensor | None,
+    *,
+    model: str,
+    sees_cloud: bool,
+    estimate: Tensor | None = None,
+    surface: Tensor | None = None,
+    coefficients: Tensor | None = None,
+    spectrum: Tensor | None = None,
+    ground: Tensor | None = None,
+    covariance: Tensor | None = None,
+) -> Start:
+    """The observation with its masked pixels replaced by the scene's estimate, and all that is known of them.
+
+    Args:
+        cloudy: (batch, band, y, x), normalised reflectance.
+        sar: (batch, sar band, y, x); a missing band is NaN.
+        mask: (batch, 1, y, x), 1 where a pixel is to be restored.
+        model: name for messages.
+        sees_cloud: look also at the observation under the mask: the estimate takes up what thin cloud and shadow let
+            through (models.thin_cloud), and the network sees by how much the observation still differs from it.
+        estimate: (batch, band, y, x); without it `surface` and `coefficients` of `prepare_estimate` make it.
+        surface: (batch, band, y, x).
+        coefficients: (batch, feature + 1, band).
+        spectrum: (batch, band), with `sees_cloud`, as `ground` and `covariance`; see `thin_cloud.Veil`.
+        ground: (batch, band).
+        covariance: (batch, band, band).
+
+    Raises:
+        UsageError: something is missing.
+    """
+    if estimate is None and surface is not None and coefficients is not None:
+        estimate = scene_estimate.estimate(sar, surface, coefficients)
+    veil = None
+    if sees_cloud and spectrum is not None and ground is not None and covariance is not None:
+        veil = Veil(spectrum, ground, covariance)
+    wanted = {"mask": mask, "estimate": estimate} | ({"spectrum, ground, covariance": veil} if sees_cloud else {})
+    missing = " and ".join(name for name, value in wanted.items() if value is None)
+    if mask is None or estimate is None or missing:
+        raise UsageError(
+            f'{model} with start="estimate" got no {missing}',
+            fix='give mask (1 = restore) and what `prepare` returns, or load a model with start="cloudy"',
+        )
+    hidden = mask > 0.5
+    if veil is None:
+        # A choice, not a product: NaN and infinity under the mask stay out as well.
+        filled = torch.where(hidden, estimate, cloudy)
+        return Start(filled, torch.cat([filled, mask.to(filled.dtype)], dim=1), filled.new_ones(1, 1, 1, 1))
+    found, share, sureness = unveil(cloudy, estimate, veil=veil)
+    filled = torch.where(hidden, found, cloudy)
+    # In units of the scene's own spread, places of high and of low contrast look alike to the network; clouds do not
+    # know of it, so the observation is there in reflectance as well.
+    unit = veil.covariance.diagonal(dim1=1, dim2=2).sqrt().clamp_min(_LEAST_SPREAD)[..., None, None]
+    mean = veil.ground[..., None, None]
+    beyond = ((cloudy - filled) / unit).clamp(-_MOST_BEYOND, _MOST_BEYOND) / 8
+    plain = torch.cat([mask, torch.where(hidden, share, 1.0), torch.where(hidden, sureness, 1.0)], dim=1)
+    return Start(filled, torch.cat([(filled - mean) / unit, beyond, 4 * (cloudy - mean), plain], dim=1), unit)
