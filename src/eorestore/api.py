@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["evaluate", "load_config", "load_model", "restore", "restore_with_pictures", "train"]
 PathLike = str | os.PathLike[str]
 _OPTIONS = tuple(
-    name for name in Request.__dataclass_fields__ if name not in {"optical", "out", "sar", "model", "mask"}
+    name for name in Request.__dataclass_fields__ if name not in {"optical", "out", "sar", "model", "mask", "save"}
 )
 
 
@@ -38,6 +38,7 @@ def restore(
     model: str = "cloud",
     out: PathLike | None = None,
     mask: Any = "auto",  # noqa: ANN401
+    save: str | Sequence[str] = (),
     reference: PathLike | None = None,
     progress: Callable[[int, int], None] | None = None,
     **options: Any,  # noqa: ANN401 - the fields of Request, checked there
@@ -51,6 +52,8 @@ def restore(
         out: where the result goes, for paths; `.tif`, `.cog.tif`, or a folder.
         mask: `auto`, `csmask`, `none` or None, a file (`SCL.tif:3,8,9,10` names classes), or a bool array (y, x)
             for a Raster.
+        save: for paths, maps to keep beside the result: `source`, `consistency` (with SAR), and what the model gives,
+            such as `sigma`; names, or one text with commas.
         reference: a file to score the result against; scores go into the sidecar.
         progress: called with (tiles done, tiles in all).
         **options: further fields of `restorer.request.Request`: bands, unit, s2_offset, bbox, tile, resume ...
@@ -80,12 +83,18 @@ def restore(
             model=str(model),
             sar=None if sar is None else Path(os.fspath(sar)),
             mask="none" if mask is None else os.fspath(mask),
+            save=tuple(save.split(",") if isinstance(save, str) else save),
             **options,
         )
         restore_with_pictures(request, reference=None if reference is None else Path(reference), progress=progress)
         return Path(out)
     if out is not None or reference is not None or options:
         raise UsageError("out, reference and file options go with paths", fix="save and score the returned raster")
+    if save:
+        raise UsageError(
+            "maps beside a returned raster have no place",
+            fix="call eorestore.restorer.restore_raster(model, rasters, save=...), whose result has them in `extras`",
+        )
     from eorestore.restorer import restore_raster
 
     rasters = {"cloudy": _as_raster(optical, Unit.REFLECTANCE)}

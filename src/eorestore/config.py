@@ -48,11 +48,15 @@ class DataSettings:
     """Where samples come from.
 
     manifest: CSV of scenes with place and split; root: the folder its paths start from.
+    pairs: clouds of the manifest's scenes: `simulated` over clear ones, or `real`, where a row has a cloudy scene and a
+        reference. Synthetic scenes always have simulated ones.
     synthetic: generated scenes of `synthetic_size` x `synthetic_size` pixels.
     crop: side of a training sample in pixels. crops_per_scene: samples drawn of a scene before the next one.
     cover: least and largest share of simulated cloud. cloud_size_px: least and largest size of a cloud.
     masks: a file or folder of real cloud masks; None for fractal noise.
     drop_b10: share of samples without B10, so that Level-2A scenes are met in training.
+    drop_sar, drop_vh: shares of scenes without SAR and with VV alone, for models that can do without.
+    sar_shift_px: SAR of training samples is moved by up to so much along each axis, as a bad registration does.
     recolour: share of samples whose ground takes other colours and another contrast, so that few places teach no
         network what the ground looks like.
     skies: simulated scenes that are kept in memory and met again; 0 simulates new ones without end.
@@ -61,6 +65,7 @@ class DataSettings:
 
     manifest: str | None = None
     root: str | None = None
+    pairs: Literal["simulated", "real"] = "simulated"
     synthetic: Count = 0
     synthetic_size: Positive = 256
     crop: Positive = 128
@@ -69,6 +74,9 @@ class DataSettings:
     cloud_size_px: tuple[Positive, Positive] = (20, 150)
     masks: str | None = None
     drop_b10: Share = 0.0
+    drop_sar: Share = 0.0
+    drop_vh: Share = 0.0
+    sar_shift_px: Annotated[float, Ge(0)] = 0.5
     recolour: Share = 0.0
     skies: Count = 0
     items_per_epoch: Positive = 1000
@@ -83,6 +91,11 @@ class DataSettings:
         ]
         if self.manifest is None and self.synthetic == 0:
             problems.append("no data: give manifest, or synthetic scenes, or both")
+        if self.drop_sar + self.drop_vh > 1:
+            problems.append(f"drop_sar {self.drop_sar} and drop_vh {self.drop_vh} are more than all scenes")
+        if self.pairs == "real" and self.manifest is not None:
+            foreign = [name for name in ("synthetic", "recolour", "skies", "masks") if getattr(self, name)]
+            problems += [f"{name} is for simulated clouds, and pairs is real" for name in foreign]
         if problems:
             raise ValueError("; ".join(problems))
 
@@ -132,6 +145,24 @@ class TrainingSettings:
 
 
 @dataclass(frozen=True)
+class AdversaryConfig:
+    """A patch discriminator that is trained beside the model.
+
+    weight: of the adversarial term in the model's loss. kind: of both losses, see losses.adversarial.
+    learning_rate: the discriminator's, on the schedule of training. channels, layers: see models.patch_discriminator.
+    condition: whether it sees `cloudy` and `sar` too, as the model does. start_step: updates taken before it comes in.
+    """
+
+    weight: Annotated[float, Gt(0)]
+    learning_rate: Annotated[float, Gt(0)] = 2e-4
+    channels: Positive = 64
+    layers: Positive = 3
+    kind: Literal["hinge", "bce", "lsgan"] = "bce"
+    condition: bool = True
+    start_step: Count = 0
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """Everything that a training needs.
 
@@ -146,6 +177,7 @@ class RunConfig:
     data: DataSettings
     losses: Annotated[dict[str, Annotated[float, Gt(0)]], MinLen(1)]
     training: TrainingSettings = field(default_factory=TrainingSettings)
+    adversary: AdversaryConfig | None = None
     processor: str = "glf-cr"
     seed: Count = 0
     tile: Positive = 256
@@ -180,7 +212,7 @@ def load_config(path: Path | str, overrides: Mapping[str, object] | Sequence[str
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds no keys", fix="start from one of the files in presets/")
     for key, value in _pairs(overrides):
-        _lay_over(values, key, value)
+        lay_over(values, key, value)
     return parse_settings(RunConfig, values, source=str(path))
 
 
@@ -272,7 +304,8 @@ def _pairs(overrides: Mapping[str, object] | Sequence[str]) -> list[tuple[str, o
     return pairs
 
 
-def _lay_over(values: dict[str, Any], key: str, value: object) -> None:
+def lay_over(values: dict[str, Any], key: str, value: object) -> None:
+    """Set the dotted `key` of nested plain values, in place. Raises ConfigError where a parent has no keys."""
     *parents, last = key.split(".")
     for parent in parents:
         below = values.setdefault(parent, {})
@@ -287,17 +320,19 @@ def _known_keys(kind: type, values: Mapping[str, Any], prefix: str = "") -> tupl
 
     Validation by pydantic would drop them in silence, or, told to forbid them, leave the rest unchecked.
     """
-    types = typing.get_type_hints(kind)
+    hints = typing.get_type_hints(kind)
     names = [item.name for item in dataclasses.fields(kind)]
     kept: dict[str, Any] = {}
     problems: list[str] = []
     for key, value in values.items():
+        hint = hints.get(key)
+        nested = next(filter(dataclasses.is_dataclass, (hint, *typing.get_args(hint))), None)  # alone or as X | None
         if key not in names:
             near = difflib.get_close_matches(str(key), names, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(names)}"
-            problems.append(f"unknown key {prefix}{key} ({hint})")
-        elif dataclasses.is_dataclass(types[key]) and isinstance(value, Mapping):
-            kept[key], below = _known_keys(types[key], value, f"{prefix}{key}.")
+            guess = f"did you mean {near[0]}?" if near else f"known: {', '.join(names)}"
+            problems.append(f"unknown key {prefix}{key} ({guess})")
+        elif isinstance(nested, type) and isinstance(value, Mapping):
+            kept[key], below = _known_keys(nested, value, f"{prefix}{key}.")
             problems += below
         else:
             kept[key] = value

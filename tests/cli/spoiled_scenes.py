@@ -148,6 +148,21 @@ def sar_single(b):
     return b.restore(model="sar-regression", sar=True)
 
 
+def sar_single_for_network(b):
+    b.sar(b.world.place.sar.values[:1], names=("VV",))
+    return b.restore(model=str(b.network), sar=True)
+
+
+def map_exists(b):
+    (b.folder / "out.consistency.tif").write_text("precious")
+    return b.restore("--save", "source,consistency", sar=True)
+
+
+def map_is_input(b):
+    b.s1, b.out = b.s1.rename(b.folder / "in" / "new.source.tif"), b.folder / "in" / "new.tif"
+    return b.restore("--save", "source", "--overwrite", model="sar-regression", sar=True)
+
+
 def mask_other_size(b):
     grid = b.world.cloudy.grid.crop(Window(0, 0, 20, 20))
     write_tif(b.mask, np.ones((1, 20, 20), np.uint8), grid)

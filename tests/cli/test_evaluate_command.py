@@ -48,13 +48,44 @@ def test_baselines_are_scored_side_by_side_under_the_same_clouds(manifest):
 
 def test_the_folder_gets_a_record_and_the_table_that_is_printed(manifest, tmp_path):
     printed = call("identity", "--data", manifest, *CLOUDS, "-o", tmp_path / "out")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["evaluation.json", "evaluation.md"]
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["cases", "evaluation.json", "evaluation.md"]
     assert (tmp_path / "out" / "evaluation.md").read_text().strip() == printed.strip()
     record = read_record(tmp_path / "out" / "evaluation.json")
     assert record.kind == "evaluation"
     assert record.config["seeds"] == [1, 2]
     assert record.data["a.npz"] == hash_path(manifest.parent / "a.npz")
     assert len(record.scores["rows"]) == 2
+    assert record.scores["strata"] == []
+
+
+def test_worst_and_best_cases_stand_beside_the_table_as_pictures(manifest, tmp_path):
+    printed = call("identity", "inpaint", "--data", manifest, *CLOUDS, "-o", tmp_path)
+    cases = read_record(tmp_path / "evaluation.json").scores["cases"]
+    assert [case["name"] for case in cases] == ["worst", "best"]  # of two cases
+    assert cases[0]["value"] <= cases[1]["value"]
+    for case in cases:
+        assert (tmp_path / case["path"]).stat().st_size < 300_000
+        assert f"]({case['path']})" in printed
+
+
+def test_strata_are_printed_and_recorded(manifest, tmp_path):
+    printed = call(
+        "identity", "inpaint", "--data", manifest, *CLOUDS, "--strata", "cloud,thickness,distance, texture",
+        "-o", tmp_path,
+    )  # fmt: skip
+    rows = read_record(tmp_path / "evaluation.json").scores["strata"]
+    assert {row["kind"] for row in rows} == {"cloud", "thickness", "distance", "texture"}
+    assert {row["model"] for row in rows} == {"identity", "inpaint"}
+    assert "| 20-40 % | inpaint |" in printed
+    assert "| textured | identity |" in printed
+
+
+def test_indices_and_edges_can_be_asked_for_as_metrics(manifest):
+    scores = json.loads(call("identity", "--data", manifest, *CLOUDS[:-1], "ndvi,edge_correlation", "--json"))
+    found = scores["rows"][0]["scores"]
+    assert found["ndvi_clear"] < found["ndvi"] < found["ndvi_cloud"]
+    assert found["edge_correlation_clear"] > found["edge_correlation_cloud"]
 
 
 def test_an_evaluation_is_not_replaced_unasked(manifest, tmp_path):
@@ -74,6 +105,8 @@ def test_an_evaluation_is_not_replaced_unasked(manifest, tmp_path):
         (("--cloud-size", "20"), UsageError, "not two numbers"),
         (("--mask", "perhaps"), UsageError, "not known here"),
         (("--metrics", "psnr,beauty"), UnknownNameError, "beauty"),
+        (("--strata", "cloud,weather"), UnknownNameError, "weather"),
+        (("--strata", "thickness"), UsageError, "how thick"),
     ],
 )
 def test_options_that_make_no_sense_are_refused_before_any_work(manifest, arguments, kind, message):

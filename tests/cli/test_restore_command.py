@@ -166,6 +166,8 @@ def test_a_budget_chooses_a_smaller_tile(tmp_path, scene, capsys):
     command = [
         "restore",
         str(scene / "s2.tif"),
+        "--sar",
+        str(scene / "s1.tif"),
         "-m",
         checkpoint,
         "-o",

@@ -7,7 +7,10 @@ import torch
 
 from eorestore.metrics.collection import BETTER, METRICS
 
-PERFECT = {"psnr": math.inf, "ssim": 1.0, "ssim_paper": 1.0, "mae": 0.0, "rmse": 0.0, "sam": 0.0}
+PERFECT = {
+    "psnr": math.inf, "ssim": 1.0, "ssim_paper": 1.0, "mae": 0.0, "rmse": 0.0, "sam": 0.0, "bias": 0.0,
+    "gradient_correlation": 1.0, "edge_correlation": 1.0,
+}  # fmt: skip
 SHAPE = (3, 5, 28, 24)
 
 

@@ -17,7 +17,7 @@ from eorestore.data.cloud_simulation import (
     simulate_clouds,
 )
 from eorestore.errors import BandError, ConfigError, MaskError, UnitError
-from eorestore.raster import SENTINEL1, SENTINEL2_L1C, SENTINEL2_L2A, BandSet, Grid, Raster, Unit
+from eorestore.raster import SENTINEL1, SENTINEL2_L1C, SENTINEL2_L2A, Band, BandSet, Grid, Raster, Unit
 
 OPAQUE = {"thick": (1.0, 1.0), "thin_share": 0.0, "cirrus_probability": 0.0}
 
@@ -201,9 +201,30 @@ def test_a_scene_of_256_pixels_takes_a_fraction_of_a_second():
     assert min(times) < 0.4
 
 
+def test_bands_of_other_sensors_get_the_cloud_of_their_neighbour_in_wavelength():
+    names = {"blue": 0.485, "green": 0.563, "red": 0.655, "nir": 0.82}
+    sensor = BandSet(tuple(Band(name, Unit.REFLECTANCE, length) for name, length in names.items()))
+    named = SENTINEL2_L1C.select(("B02", "B03", "B04", "B08"))
+    one, two = (
+        _simulate(4, scene=_scene(64, bands), size_px=(8.0, 30.0), shadow=(0.0, 0.0)) for bands in (sensor, named)
+    )
+    assert one.cloud.any()
+    np.testing.assert_array_equal(one.image, two.image)
+
+
+def test_a_band_beside_the_absorption_of_vapour_is_not_taken_as_dark():
+    for name, length, expected in (("edge", 0.93, "B8A"), ("cirrus", 1.374, "B10"), ("gap", 1.24, "B11")):
+        scene = _scene(32, BandSet((Band(name, Unit.REFLECTANCE, length),)))
+        image = _simulate(0, scene=scene, cover=1.0, colour=0.0, texture=0.0, haze=0.0, **OPAQUE).image
+        low, high = sorted(THICK_CLOUD[expected])
+        assert 0.9 * low < np.median(image) < 1.1 * high
+
+
 def test_foreign_bands_and_units_are_refused():
     with pytest.raises(BandError, match="VV"):
         _simulate(scene=_scene(bands=SENTINEL1))
+    with pytest.raises(BandError, match="thermal"):
+        _simulate(scene=_scene(bands=BandSet((Band("thermal", Unit.REFLECTANCE, 10.9),))))
     with pytest.raises(UnitError, match="reflectance"):
         _simulate(scene=_scene(bands=SENTINEL2_L1C.with_unit(Unit.COUNT)))
     with pytest.raises(MaskError, match="none is given"):

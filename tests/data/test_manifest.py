@@ -48,6 +48,16 @@ def test_optional_columns_are_read(folder: Path):
     assert (row.s2_offset, row.sar_unit, row.product) == (1000.0, Unit.DECIBEL, "S2MSI1C")
 
 
+def test_bands_are_named_in_file_order_by_name_or_by_colour(folder: Path):
+    header = f"{HEADER},optical_bands,optical_scale,sar_bands"
+    path = _write(folder, '1,n,train,a.tif,s1.tif,"blue, Green,red;nir",0.0002,vv', header=header)
+    row = read_manifest(path)[0]
+    assert row.optical_bands == ("B02", "B03", "B04", "B08")
+    assert (row.optical_scale, row.sar_bands) == (0.0002, ("VV",))
+    row = read_manifest(_write(folder, "1,n,train,a.tif,s1.tif,B2 b8a,,", header=header))[0]
+    assert (row.optical_bands, row.optical_scale, row.sar_bands) == (("B02", "B8A"), None, None)
+
+
 def test_a_place_in_two_splits_is_refused_by_name(folder: Path):
     path = _write(folder, "1,north,train,a.tif,s1.tif", "2,north,test,b.tif,s1.tif")
     with pytest.raises(DataError, match="place north stands in train and in test"):
@@ -66,6 +76,8 @@ def test_a_place_in_two_splits_is_refused_by_name(folder: Path):
         ([], HEADER, DataError, "names no scene"),
         (["1,n,train,a.tif,s1.tif,b.tif"], HEADER + ",refrence", UnknownNameError, "refrence"),
         (["1,n,train,a.tif,s1.tif,much"], HEADER + ",s2_offset", DataError, "much"),
+        (["1,n,train,a.tif,s1.tif,0"], HEADER + ",optical_scale", DataError, "optical_scale '0'"),
+        (["1,n,train,a.tif,s1.tif,nan"], HEADER + ",s2_offset", DataError, "s2_offset 'nan'"),
         (["1,n,train,a.tif,s1.tif,volt"], HEADER + ",sar_unit", UnitError, "volt"),
         (["1,n,train,a.tif,s1.tif,no.tif:3"], HEADER + ",mask", DataError, "no.tif"),
     ],

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from eorestore.data.sen12ms_cr import SPLITS, TEST_PATCHES, PatchName, index
+from eorestore.data.manifest import manifest_text, read_manifest
+from eorestore.data.sen12ms_cr import SPLITS, TEST_PATCHES, PatchName, index, manifest_lines
 from eorestore.errors import DataError, UnknownNameError
 
 
@@ -39,6 +40,25 @@ def test_one_file_a_region_gives_one_triplet_a_region(tree: Path):
     found = {split: {(one.season, one.region) for one in index(tree, split)} for split in SPLITS}
     assert found == SPLITS
     assert [len(index(tree, split)) for split in ("train", "validation", "test")] == [155, 10, 10]
+
+
+def test_the_manifest_of_a_folder_keeps_the_official_splits_by_region(tree: Path, tmp_path: Path):
+    path = tmp_path / "sen12ms-cr.csv"
+    path.write_text(manifest_text(manifest_lines(tree)))
+    rows = read_manifest(path, root=tree)
+    found = {split: {row.place for row in rows if row.split == split} for split in SPLITS}
+    assert found == {split: {f"{season}_{region}" for season, region in of} for split, of in SPLITS.items()}
+    assert len(rows) == 175
+
+
+def test_a_folder_with_one_split_alone_gives_that_split(tmp_path: Path):
+    for kind in ("s1", "s2", "s2_cloudy"):
+        path = PatchName("ROIs1868_summer", 127, kind, 5).path(tmp_path)
+        path.parent.mkdir(parents=True)
+        path.touch()
+    assert [line["split"] for line in manifest_lines(tmp_path)] == ["validation"]
+    with pytest.raises(DataError, match="no patch of SEN12MS-CR"):
+        manifest_lines(tmp_path / "ROIs1868_summer_s1")
 
 
 def test_region_1_does_not_take_in_region_106(tree: Path):

@@ -1,7 +1,7 @@
 """Evaluation with hand-made restorers: known errors must come out as known scores."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -12,7 +12,9 @@ from eorestore.data.scene_arrays import load_scene, save_scene
 from eorestore.data.synthetic_scene import synthetic_scene
 from eorestore.errors import DataError, UnknownNameError, UsageError
 from eorestore.experiments.evaluate import ORACLES, compare_with_baselines, evaluate
-from eorestore.raster import Raster
+from eorestore.raster import Band, BandSet, Raster, Unit
+from eorestore.raster.encoding import Encoding
+from eorestore.raster.files import write_raster
 
 SIZE = 72
 
@@ -20,10 +22,14 @@ SIZE = 72
 @dataclass(frozen=True)
 class Restored:
     raster: Raster
+    extras: dict = field(default_factory=dict)
 
 
 class FakeRestore:
-    """`identity` returns the cloudy scene, `half` adds 0.05 inside the mask, `loud` adds 0.2; calls are kept."""
+    """`identity` returns the cloudy scene, `half` adds 0.05 inside the mask, `loud` adds 0.2; calls are kept.
+
+    `honest` adds noise of 0.05 and says so in its sigma, `boastful` says half of it.
+    """
 
     def __init__(self, answers: dict | None = None):
         self.calls = []
@@ -36,6 +42,11 @@ class FakeRestore:
             return Restored(cloudy)
         where = np.ones(cloudy.grid.size, dtype=bool) if mask is None else mask
         truth = self.answers[cloudy.grid]
+        if model in ("honest", "boastful"):
+            noise = np.random.default_rng(0).standard_normal(truth.shape).astype(np.float32)
+            sigma = np.where(where, np.float32(0.05 if model == "honest" else 0.025), 0) * np.ones_like(truth)
+            values = np.where(where, truth + np.float32(0.05) * noise, cloudy.values)
+            return Restored(replace(cloudy, values=values), {"sigma": sigma})
         error = np.float32({"half": 0.05, "loud": 0.2}[model])
         return Restored(replace(cloudy, values=np.where(where, truth + error, cloudy.values)))
 
@@ -248,11 +259,120 @@ def test_values_that_are_not_finite_are_an_error_not_a_score(manifest):
         ({"simulate": (40,)}, UsageError, "no share"),
         ({"metrics": ()}, UsageError, "no model or no metric"),
         ({"crop": 100}, DataError, "a crop of 100 does not fit"),
+        ({"strata": ("clouds",)}, UnknownNameError, "stratum"),
+        ({"strata": ("thickness",)}, UsageError, "how thick real clouds are"),
+        ({"strata": ("landcover",)}, DataError, "no scene has a map"),
     ],
 )
 def test_a_request_that_makes_no_sense_is_refused(manifest, options, kind, message):
     with pytest.raises(kind, match=message):
         evaluate("identity", data=manifest, restore=FakeRestore(), **options)
+
+
+def write_classes(path, values, grid):
+    bands = BandSet((Band("class", Unit.CLASS),))
+    write_raster(path, Raster(values[None].astype(np.float32), np.ones(grid.size, bool), bands, grid),
+                 encoding=Encoding("uint8"))  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def mapped(manifest):
+    """The test scenes with a mask of their upper third and a map of two classes, left and right."""
+    folder = manifest.parent
+    lines = ["id,place,split,optical,sar,reference,mask,landcover"]
+    for number in range(3):
+        grid = load_scene(folder / f"{number}.npz").optical.grid
+        upper, right = np.zeros((2, SIZE, SIZE), np.uint8)
+        upper[: SIZE // 3], right[:, SIZE // 2 :] = 7, 1
+        write_classes(folder / f"{number}_mask.tif", upper, grid)
+        write_classes(folder / f"{number}_map.tif", right, grid)
+        files = f"{number}.npz,{number}.npz,{number}_clear.npz,{number}_mask.tif:7,{number}_map.tif"
+        lines.append(f"s{number},p{number},test,{files}")
+    (folder / "mapped.csv").write_text("\n".join(lines))
+    return folder / "mapped.csv"
+
+
+def test_the_mask_of_the_manifest_is_restored_and_is_the_region_cloud(mapped):
+    restore = FakeRestore(answers(mapped))
+    table = evaluate(["half", "identity"], data=mapped, restore=restore)
+    upper = np.zeros((SIZE, SIZE), bool)
+    upper[: SIZE // 3] = True
+    assert all(np.array_equal(given, upper) for _, _, given in restore.calls)
+    assert [row.cloud_share for row in table.rows] == pytest.approx([1 / 3] * 6)
+    assert table.rows[0].scores["mae_cloud"] == pytest.approx(0.05, abs=1e-6)
+    assert table.rows[0].scores["mae_clear"] == table.rows[1].scores["mae_clear"]
+    assert "Mask: the manifest's; other pixels stay as observed." in table.to_markdown()
+    assert "Regions: the manifest's mask." in table.to_markdown()
+
+
+def test_the_masks_of_the_manifest_can_be_set_aside(mapped):
+    restore = FakeRestore()
+    table = evaluate("identity", data=mapped, restore=restore, mask="none")
+    assert all(given is None for _, _, given in restore.calls)
+    assert table.rows[0].cloud_share == pytest.approx(1 / 3)
+    evaluate("identity", data=mapped, restore=restore, mask="auto")
+    assert not any(given[: SIZE // 3].all() for _, _, given in restore.calls[3:])
+
+
+def test_strata_share_the_pixels_under_cloud_among_them(mapped):
+    kinds = ("cloud", "thickness", "distance", "landcover")
+    restore = FakeRestore(answers(mapped))
+    table = evaluate(
+        ["half", "identity"], data=mapped, restore=restore, simulate=(0.2, 0.6), cloud_size_px=(10, 30), strata=kinds
+    )
+    for row in table.rows:
+        case = [
+            part for part in table.strata if (part.scene, part.cover, part.model) == (row.scene, row.cover, row.model)
+        ]
+        pixels = {kind: sum(part.pixels for part in case if part.kind == kind) for kind in kinds}
+        assert set(pixels.values()) == {round(row.cloud_share * SIZE**2)}
+    known = [part for part in table.strata if part.model == "half" and part.pixels >= 50]
+    assert all(part.scores["mae"] == pytest.approx(0.05, abs=1e-6) for part in known)
+    assert {part.name for part in table.strata if part.kind == "landcover"} == {"class 0", "class 1"}
+
+
+def test_strata_stand_in_the_record_and_in_the_markdown(mapped):
+    restore = FakeRestore(answers(mapped))
+    table = evaluate("half", data=mapped, restore=restore, simulate=(0.4,), cloud_size_px=(10, 30), strata=("texture",))
+    rows = json.loads(json.dumps(table.to_json(), allow_nan=False))["strata"]
+    assert {row["name"] for row in rows} == {"textured", "smooth"}
+    assert rows[0]["scores"]["psnr"] == pytest.approx(-20 * np.log10(0.05), abs=1e-3)
+    # A constant error leaves every gradient as it is.
+    assert rows[0]["scores"]["gradient_correlation"] == pytest.approx(1, abs=1e-4)
+    assert "| textured | half | 26.02 |" in table.to_markdown()
+
+
+def test_an_honest_sigma_covers_nine_tenths_and_a_boastful_one_less(manifest):
+    table, _ = simulated(manifest, models=("honest", "boastful", "half"))
+    means = {name: table.aggregates(name, cover=0.4)["coverage_90_cloud"].mean for name in table.models}
+    assert means["honest"] == pytest.approx(0.9, abs=0.01)
+    assert means["boastful"] == pytest.approx(0.589, abs=0.01)  # 2 Phi(1.645 / 2) - 1
+    assert np.isnan(means["half"])
+    width = table.aggregates("honest", cover=0.4)["interval_width_cloud"].mean
+    assert width == pytest.approx(2 * 1.6449 * 0.05, rel=1e-3)
+    assert table.rows[0].by_band["coverage_90"]["B04"] == pytest.approx(0.9, abs=0.05)
+    text = table.to_markdown()
+    assert "| honest | B01 |" not in text
+    assert "Coverage of the 90 % interval by band inside cloud" in text
+
+
+def test_a_tint_is_told_band_by_band(manifest):
+    table, _ = simulated(manifest, models=("half",))
+    row = table.rows[0]
+    assert row.by_band["bias"] == pytest.approx(dict.fromkeys(row.by_band["bias"], 0.05), abs=1e-4)
+    assert row.scores["bias_cloud"] == pytest.approx(0.05, abs=1e-4)
+    assert row.scores["ndvi_cloud"] > 0.01
+
+
+def test_the_watcher_sees_every_case_with_its_row(manifest):
+    seen = []
+    restore = FakeRestore(answers(manifest))
+    table = evaluate(
+        ["half", "identity"], data=manifest, restore=restore, simulate=(0.4,), cloud_size_px=(10, 30), oracles=True,
+        watch=lambda case, row, restored: seen.append((case.row.id, row, restored.raster.grid)),
+    )  # fmt: skip
+    assert [row for _, row, _ in seen] == [row for row in table.rows if not row.oracle]
+    assert all(scene == row.scene for scene, row, _ in seen)
 
 
 @pytest.mark.real
@@ -292,3 +412,20 @@ def test_models_are_compared_with_the_baselines_that_were_scored_and_oracles_are
     assert compare_with_baselines(table, ("never scored",)) == ()
     real = evaluate(("identity", "other"), data=manifest, restore=lambda _m, rasters, **_: Restored(rasters["cloudy"]))
     assert compare_with_baselines(real, ("identity",))[0].score == "psnr"
+
+
+@pytest.mark.real
+def test_the_land_cover_of_a_real_place_divides_its_clouds(real_data, tmp_path):
+    folder = "cloud/terramind/38D_378R_2_3"
+    path = tmp_path / "real.csv"
+    path.write_text(
+        "id,place,split,optical,sar,s2_offset,sar_unit,landcover\n"
+        f"38D,38D,test,{folder}/S2L1C.tif,{folder}/S1RTC.tif,0,decibel,{folder}/LULC.tif\n"
+    )
+    table = evaluate(
+        "identity", data=path, root=real_data, restore=FakeRestore(), simulate=(0.4,), metrics=("mae",),
+        strata=("landcover",),
+    )  # fmt: skip
+    found = {part.name: part.pixels for part in table.strata}
+    assert set(found) == {"class 4", "class 9"}
+    assert sum(found.values()) == round(table.rows[0].cloud_share * 224 * 224)

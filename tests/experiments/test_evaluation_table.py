@@ -90,3 +90,10 @@ def test_unknown_models_and_scores_are_refused():
 )
 def test_a_score_is_written_with_the_digits_of_its_metric(value, name, text):
     assert format_score(value, name) == text
+
+
+def test_the_coverage_of_intervals_has_no_better_way_and_is_not_compared():
+    found = table(row("m", "a", 1.0, 1.0))
+    with pytest.raises(UnknownNameError, match="score"):
+        found.compare("m", ["m"], score="coverage_90_cloud")
+    assert format_score(0.9, "coverage_90_cloud") == "0.900"

@@ -8,6 +8,7 @@ import torch
 
 from eorestore.errors import UnknownNameError
 from eorestore.metrics.collection import BETTER, METRICS, aggregate, score, score_names
+from eorestore.metrics.indices import INDICES
 
 
 def sample() -> dict[str, torch.Tensor]:
@@ -62,4 +63,20 @@ def test_an_unknown_metric_fails_with_the_nearest_name():
 
 
 def test_every_metric_says_which_way_is_better():
-    assert set(BETTER) == set(METRICS)
+    assert set(BETTER) == set(METRICS) | set(INDICES)
+
+
+def test_an_index_is_scored_where_the_bands_are_named_and_is_nan_where_not():
+    named = score(**sample(), metrics=("ndvi",), bands=("B04", "B08", "B11"))
+    assert 0 < named["ndvi_cloud"] < 2
+    assert all(map(math.isnan, score(**sample(), metrics=("ndvi",)).values()))
+
+
+def test_each_region_is_scored_by_its_own_pixels():
+    target = torch.zeros(1, 4, 4)
+    error, valid, cloud, shadow = torch.zeros(1, 4, 4), *(torch.zeros(1, 4, 4, dtype=torch.bool) for _ in range(3))
+    valid[:, :3], cloud[..., 0], shadow[..., :2] = True, True, True
+    error[..., 0], error[..., 1], error[..., 2:], error[:, 3] = 0.3, 0.2, 0.1, 99.0
+    scores = score(error, target, valid=valid, cloud=cloud, shadow=shadow, metrics=("mae",))
+    rounded = {name: round(value, 6) for name, value in scores.items()}
+    assert rounded == {"mae": 0.175, "mae_cloud": 0.3, "mae_shadow": 0.2, "mae_clear": 0.1}

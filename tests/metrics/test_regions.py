@@ -1,9 +1,8 @@
-"""Dividing pixels into cloud, shadow and clear ground."""
+"""Pixels divided into cloud, shadow and clear ground."""
 
 import torch
 
-from eorestore.metrics.fidelity import mae
-from eorestore.metrics.regions import by_region, divide
+from eorestore.metrics.regions import divide
 
 
 def masks() -> dict[str, torch.Tensor]:
@@ -27,11 +26,3 @@ def test_cloud_over_shadow_counts_as_cloud():
         "shadow": 3,
         "clear": 6,
     }
-
-
-def test_each_region_is_scored_by_its_own_pixels():
-    error = torch.zeros(1, 4, 4)
-    error[..., 0], error[..., 1], error[..., 2:], error[:, 3] = 0.3, 0.2, 0.1, 99.0
-    scores = by_region(mae, error, torch.zeros(1, 4, 4), **masks())
-    rounded = {name: round(score.item(), 6) for name, score in scores.items()}
-    assert rounded == {"": 0.175, "cloud": 0.3, "shadow": 0.2, "clear": 0.1}

@@ -7,8 +7,8 @@ from dataclasses import asdict
 import pytest
 import torch
 
-from eorestore.errors import CheckpointError, ConfigError, UnknownNameError, WriteError
-from eorestore.models.checkpoint import check_checkpoint, load_checkpoint, save_checkpoint
+from eorestore.errors import CheckpointError, ConfigError, UnknownNameError, UsageError, WriteError
+from eorestore.models.checkpoint import check_checkpoint, load_checkpoint, save_checkpoint, write_calibration
 from eorestore.models.glf_cr import GLFCR, GLFCRSettings
 from eorestore.models.parts import example_inputs
 from eorestore.models.settings import settings_from_dict, settings_to_dict
@@ -61,7 +61,7 @@ def test_the_configuration_holds_what_a_dry_run_needs(folder, model):
     for name in ("scale", "multiple_of", "phase", "reach", "tiling", "needs_scene"):
         assert config[name] == getattr(model, name)
     assert config["parameters"] == sum(parameter.numel() for parameter in model.parameters())
-    assert config["settings"] == asdict(SETTINGS)
+    assert config["settings"] == settings_to_dict(SETTINGS)
 
 
 def test_metrics_and_a_model_card_lie_beside_the_weights(folder):
@@ -203,3 +203,60 @@ def test_settings_of_the_wrong_type_are_refused(wrong):
 def test_settings_survive_json():
     text = json.dumps(settings_to_dict(SETTINGS))
     assert settings_from_dict(GLFCRSettings, json.loads(text)) == SETTINGS
+
+
+CALIBRATION = {"level": 0.9, "scale": [1.0 + 0.5 * band for band in range(13)], "places": ["north", "south"]}
+
+
+def test_the_configuration_says_which_inputs_and_maps_there_are(folder):
+    config = load_checkpoint(folder).config
+    assert config["inputs"] == ["cloudy", "sar"]
+    assert config["optional_inputs"] == []
+    assert config["extras"] == {}
+
+
+def test_a_calibration_is_added_and_nothing_else_changes(folder):
+    edit(folder, extras={"sigma": 13})
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    write_calibration(folder, CALIBRATION | {"coverage": 0.91})
+    after = {path.name: path.read_bytes() for path in folder.iterdir()}
+    config = json.loads(after.pop("config.json"))
+    assert config.pop("calibration") == CALIBRATION | {"coverage": 0.91}
+    assert config == json.loads(before.pop("config.json"))
+    assert after == before
+    write_calibration(folder, CALIBRATION)
+    assert load_checkpoint(folder).config["calibration"] == CALIBRATION
+    assert check_checkpoint(folder).example_error < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"level": 90}, "level 90"),
+        ({"level": None}, "level None"),
+        ({"scale": [1.0, 2.0]}, "13 positive numbers"),
+        ({"scale": [0.0] * 13}, "13 positive numbers"),
+        ({"scale": [float("nan")] * 13}, "13 positive numbers"),
+        ({"places": "north"}, "places 'north'"),
+    ],
+)
+def test_a_calibration_that_does_not_fit_is_refused(folder, change, words):
+    edit(folder, extras={"sigma": 13})
+    with pytest.raises(UsageError) as caught:
+        write_calibration(folder, CALIBRATION | change)
+    assert words in f"{caught.value.message} {caught.value.fix}"
+    assert "calibration" not in json.loads((folder / "config.json").read_text())
+
+
+def test_a_model_without_sigma_cannot_be_calibrated(folder):
+    with pytest.raises(UsageError, match="gives no sigma"):
+        write_calibration(folder, CALIBRATION)
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        write_calibration(folder.parent, CALIBRATION)
+
+
+@pytest.mark.parametrize("change", [{"optional_inputs": "sar"}, {"extras": []}, {"calibration": 3}])
+def test_later_keys_of_another_type_are_refused_by_name(folder, change):
+    edit(folder, **change)
+    with pytest.raises(CheckpointError, match=next(iter(change))):
+        load_checkpoint(folder)

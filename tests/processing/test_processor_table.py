@@ -5,7 +5,7 @@ import pytest
 
 from eorestore.errors import BandError
 from eorestore.processing.table import CIRRUS_FILL, PROCESSORS
-from eorestore.raster import SENTINEL2_L1C, SENTINEL2_L2A, BandSet, Grid, Raster
+from eorestore.raster import SENTINEL1, SENTINEL2_L1C, SENTINEL2_L2A, BandSet, Grid, Raster
 
 
 def scene(bands: BandSet) -> Raster:
@@ -37,3 +37,13 @@ def test_a_scene_with_cirrus_band_is_encoded_alike_by_both() -> None:
 def test_a_scene_without_cirrus_band_is_refused_where_the_band_is_needed() -> None:
     with pytest.raises(BandError, match="B10"):
         PROCESSORS["glf-cr"]().encode_one("cloudy", scene(SENTINEL2_L2A))
+
+
+def test_four_bands_are_chosen_by_name_in_whatever_order_a_file_has_them() -> None:
+    processor = PROCESSORS["four-band"]()
+    assert processor.output.names == processor.inputs["cloudy"].names == ("B02", "B03", "B04", "B08")
+    bands = SENTINEL2_L1C.select(("B08", "B04", "B03", "B02"))
+    raster = scene(bands)
+    raster.values[:] = np.arange(4, dtype=np.float32)[:, None, None] / 8
+    assert processor.encode_one("cloudy", raster)[:, 0, 0].tolist() == [0.375, 0.25, 0.125, 0.0]
+    assert processor.inputs["sar"].names == SENTINEL1.names

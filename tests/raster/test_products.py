@@ -222,6 +222,25 @@ def test_the_products_own_metadata_gives_the_offset(tmp_path: Path, name: str, t
     assert s2_offset(facts(13, tags=folder_tags(tmp_path)), PLAIN)[0] == offset
 
 
+@pytest.mark.parametrize("place", ["MTD_TL.xml", "GRANULE/L1C_T32TQM_A027391_20220604T101053/MTD_TL.xml"])
+def test_the_granule_says_where_the_sun_stood(tmp_path: Path, place: str):
+    """As a Level-1C tile has it: angles by detector before, angles of view behind."""
+    path = tmp_path / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        """<Tile_Angles metadataLevel="Standard">
+        <Sun_Angles_Grid><Azimuth><Values_List><VALUES>151.1 151.2</VALUES></Values_List></Azimuth></Sun_Angles_Grid>
+        <Mean_Sun_Angle>
+          <ZENITH_ANGLE unit="deg">27.3451</ZENITH_ANGLE>
+          <AZIMUTH_ANGLE unit="deg">151.8342</AZIMUTH_ANGLE>
+        </Mean_Sun_Angle>
+        <Mean_Viewing_Incidence_Angle bandId="0">
+          <ZENITH_ANGLE unit="deg">8.1</ZENITH_ANGLE><AZIMUTH_ANGLE unit="deg">104.2</AZIMUTH_ANGLE>
+        </Mean_Viewing_Incidence_Angle></Tile_Angles>"""
+    )
+    assert folder_tags(tmp_path) == {"SUN_AZIMUTH": "151.8342"}
+
+
 def test_a_folder_without_metadata_gives_no_tags(tmp_path: Path):
     assert folder_tags(tmp_path) == {}
 

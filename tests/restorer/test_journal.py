@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,9 +13,11 @@ from eorestore.errors import DataError, UsageError, WriteError
 from eorestore.models.model import Prepared
 from eorestore.restorer.journal import Journal
 from eorestore.restorer.plan import Layout
+from eorestore.restorer.rows import Rows
 from eorestore.restorer.scene import PackedMask
 
 LAYOUT = Layout(3, "uint16", (40, 17))
+NO_MAPS = np.empty((0, 10, 17), np.float32)
 IDENTITY = {"model": "identity", "tile": 16, "bands": ("B02", "B03")}
 
 
@@ -31,7 +34,7 @@ def interrupted(tmp_path):
     folder = tmp_path / "out.tif.partial"
     journal = Journal(folder, LAYOUT, identity=IDENTITY, resume=False)
     for first in (0, 10, 20):
-        journal.write(first, image[:, first : first + 10], source[first : first + 10])
+        journal.write(Rows(first, image[:, first : first + 10], source[first : first + 10], NO_MAPS))
     journal.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
     return folder
 
@@ -44,12 +47,13 @@ def test_what_was_written_comes_back(interrupted):
     image, source = rows()
     with reopen(interrupted) as journal:
         assert journal.rows_done == 30
-        back, origin = journal.read(0, 30)
+        _, back, origin, maps = journal.read(0, 30)
+        assert maps.shape == (0, 30, 17)
         assert np.array_equal(back, image[:, :30])
         assert np.array_equal(origin, source[:30])
-        journal.write(30, image[:, 30:], source[30:])
+        journal.write(Rows(30, image[:, 30:], source[30:], NO_MAPS))
         strips = list(journal.strips())
-    assert np.array_equal(np.concatenate([raw for _, raw, _ in strips], axis=1), image)
+    assert np.array_equal(np.concatenate([rows.raw for rows in strips], axis=1), image)
 
 
 def test_a_torn_last_line_costs_one_strip(interrupted):
@@ -68,6 +72,38 @@ def test_a_wrong_checksum_drops_the_strip_and_all_after_it(interrupted, name):
         file.seek(12 * row)
         file.write(bytes([byte ^ 1]))
     with reopen(interrupted) as journal:
+        assert journal.rows_done == 10
+
+
+@pytest.fixture
+def with_maps(tmp_path):
+    """A journal of two maps in which 20 of 40 rows stand."""
+    image, source = rows()
+    maps = np.random.default_rng(3).random((2, 40, 17), dtype=np.float32)
+    maps[0, 5] = np.nan
+    layout = replace(LAYOUT, maps=2)
+    journal = Journal(tmp_path / "maps.partial", layout, identity=IDENTITY, resume=False)
+    for first in (0, 10):
+        piece = slice(first, first + 10)
+        journal.write(Rows(first, image[:, piece], source[piece], maps[:, piece]))
+    journal.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+    return tmp_path / "maps.partial", layout, maps
+
+
+def test_maps_come_back_with_their_rows(with_maps):
+    folder, layout, maps = with_maps
+    with Journal(folder, layout, identity=IDENTITY, resume=True) as journal:
+        assert journal.rows_done == 20
+        assert np.array_equal(journal.read(5, 15).maps, maps[:, 5:20], equal_nan=True)
+        assert np.array_equal(journal.read(5, 15).raw, rows()[0][:, 5:20])
+
+
+def test_a_damaged_map_drops_its_strip_too(with_maps):
+    folder, layout, _ = with_maps
+    with (folder / "maps.raw").open("r+b") as file:
+        file.seek(12 * layout.map_bytes)
+        file.write(b"\x01\x02")
+    with Journal(folder, layout, identity=IDENTITY, resume=True) as journal:
         assert journal.rows_done == 10
 
 

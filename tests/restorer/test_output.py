@@ -48,7 +48,7 @@ def test_a_cog_is_one_and_holds_the_same_pixels(scene, tmp_path):
 
 
 def test_the_source_layer_says_where_each_pixel_comes_from(scene, tmp_path, world):
-    options = {"model": "inpaint", "mask": str(scene / "mask.tif"), "save_source": True}
+    options = {"model": "inpaint", "mask": str(scene / "mask.tif"), "save": ("source",)}
     for name in ("out.tif", "cog.cog.tif", "folder"):
         restore(
             scene / "s2.tif" if name != "folder" else write_bands(tmp_path / "b", world), out=tmp_path / name, **options
@@ -138,7 +138,7 @@ def test_nothing_is_overwritten_unless_asked(scene, tmp_path):
 def test_a_source_layer_of_another_run_is_not_overwritten_unasked(scene, tmp_path):
     (tmp_path / "out.source.tif").write_text("precious")
     with pytest.raises(WriteError, match="exists already"):
-        restore(scene / "s2.tif", model="identity", mask="none", out=tmp_path / "out.tif", save_source=True)
+        restore(scene / "s2.tif", model="identity", mask="none", out=tmp_path / "out.tif", save=("source",))
     assert (tmp_path / "out.source.tif").read_text() == "precious"
 
 

@@ -142,7 +142,7 @@ def test_nodata_in_is_nodata_out(tmp_path, world):
     dn[:, 40:60, 30:50] = 0
     folder = write_world(tmp_path / "in", world, dn=dn, nodata=0)
     for model, mask in (("inpaint", str(folder / "mask.tif")), ("identity", "none")):
-        out = restore(folder / "s2.tif", model=model, mask=mask, out=tmp_path / f"{model}.tif", save_source=True)
+        out = restore(folder / "s2.tif", model=model, mask=mask, out=tmp_path / f"{model}.tif", save=("source",))
         after = read_tif(out)
         assert (after[:, 40:60, 30:50] == 0).all()
         assert (after.max(axis=0) > 0).sum() == 100 * 84 - 400

@@ -22,9 +22,9 @@ from eorestore.restorer import stream
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
 from eorestore.cli.app import run
 real = stream.run_model
-def slow(*arguments):
+def slow(*arguments, **keywords):
     time.sleep(0.15)
-    return real(*arguments)
+    return real(*arguments, **keywords)
 stream.run_model = slow
 sys.exit(run(sys.argv[1:]))
 """
@@ -105,10 +105,10 @@ def interrupted(tmp_path, scene, monkeypatch):
 
     real = Journal.write
 
-    def write(journal, first, raw, source):
-        if first >= 64:
+    def write(journal, rows):
+        if rows.first >= 64:
             raise KeyboardInterrupt
-        real(journal, first, raw, source)
+        real(journal, rows)
 
     with monkeypatch.context() as patch:
         patch.setattr(Journal, "write", write)

@@ -11,10 +11,11 @@ from eorestore.errors import DataError, WriteError
 from eorestore.models.catalogue import BASELINES, SizeRule
 from eorestore.models.model import Model, Output, Prepared, Settings
 from eorestore.restorer import survey as survey_module
+from eorestore.restorer.inference import Execution
+from eorestore.restorer.memory import restore_raster
 from eorestore.restorer.plan import ModelFacts
-from eorestore.restorer.restore import Restorer, baseline_processor, load_restorer, restore_raster
+from eorestore.restorer.restore import Restorer, baseline_processor, load_restorer
 from eorestore.restorer.scene import MemoryPixels, Scene
-from eorestore.restorer.stream import Execution
 from small_scenes import make_world, tiny_checkpoint
 
 
@@ -129,8 +130,8 @@ def test_an_error_of_the_writer_comes_out_as_it_is():
     restorer = counting(world.cloudy.bands)
     scene = Scene({"cloudy": MemoryPixels(world.cloudy)}, "cloudy")
 
-    def full(first, *_):
-        if first >= 32:
+    def full(rows):
+        if rows.first >= 32:
             raise WriteError("no space left", fix="make room")
 
     with pytest.raises(WriteError, match="no space left"):

@@ -11,6 +11,8 @@ import typer
 
 from eorestore import __version__
 from eorestore.cli import data, model
+from eorestore.cli.ablate import ablate
+from eorestore.cli.compare import compare
 from eorestore.cli.demo import demo
 from eorestore.cli.doctor import doctor
 from eorestore.cli.evaluate import evaluate
@@ -32,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (demo, restore, train, watch, evaluate, report, view, info, doctor):
+for command in (demo, restore, train, watch, evaluate, compare, ablate, report, view, info, doctor):
     app.command()(command)
 app.add_typer(model.app, name="model")
 app.add_typer(data.app, name="data")

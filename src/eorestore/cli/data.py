@@ -60,6 +60,27 @@ def simulate(
     print(manifest)
 
 
+@app.command("sen12ms-cr")
+def index_sen12ms_cr(
+    root: Annotated[Path, typer.Argument(help="Folder that holds ROIs1158_spring_s1 and the others.")],
+    *,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The manifest, a CSV; its paths start from ROOT.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what stands at OUT.")] = False,
+) -> None:
+    """Write the manifest of a SEN12MS-CR folder: its triplets by the official splits."""
+    from eorestore.data.manifest import manifest_text
+    from eorestore.data.sen12ms_cr import manifest_lines
+    from eorestore.reports.writing import refuse_existing, write_complete
+
+    refuse_existing(out, overwrite=overwrite)
+    lines = manifest_lines(root)
+    write_complete(out, manifest_text(lines))
+    for name, number in Counter(line["split"] for line in lines).items():
+        places = len({line["place"] for line in lines if line["split"] == name})
+        print(f"{name:11} {number:6} triplets  {places:4} regions")
+    print(out)
+
+
 @app.command()
 def check(manifest: ManifestArgument, *, root: RootOption = None) -> None:
     """Open every scene of a manifest and say what it holds; stops at the first that cannot serve."""
@@ -86,16 +107,14 @@ def split(manifest: ManifestArgument, *, root: RootOption = None) -> None:
 def _contents(row: SceneRow) -> str:
     """Size and bands of a scene; its SAR and reference are opened, too, and must touch it."""
     from eorestore.data.scene_arrays import SUFFIX, load_scene
-    from eorestore.raster.files import open_raster
-    from eorestore.raster.products import Declared
+    from eorestore.data.scene_files import open_optical, open_sar
 
     if row.optical.suffix == SUFFIX:
         optical = load_scene(row.optical).optical
         return f"{optical.grid.height} x {optical.grid.width}  {' '.join(optical.bands.names)}"
-    declared = Declared(s2_offset=None if row.s2_offset is None else round(row.s2_offset))
-    file = open_raster(row.optical, declared=declared)
-    sar = open_raster(row.sar, declared=Declared(unit=row.sar_unit)).aligned(file.grid, name=row.optical.name)
+    file = open_optical(row.optical, row)
+    sar = open_sar(row, file.grid)
     if row.reference is not None:
-        open_raster(row.reference, declared=declared).aligned(file.grid, name=row.optical.name)
+        open_optical(row.reference, row).aligned(file.grid, name=row.optical.name)
     bands = " ".join(file.bands.names + sar.bands.names)
     return f"{file.grid.height} x {file.grid.width}  {bands}"

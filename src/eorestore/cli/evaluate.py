@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from eorestore.errors import UsageError
 
 if TYPE_CHECKING:
+    from eorestore.data.manifest import SceneRow
+    from eorestore.experiments.cases import Mask
     from eorestore.experiments.evaluation_table import Comparison, EvaluationTable
 
 
@@ -29,15 +32,22 @@ def evaluate(
     metrics: Annotated[str | None, typer.Option(help="As in psnr,ssim,sam; the protocol's own without it.")] = None,
     protocol: Annotated[str, typer.Option(help="eorestore or sen12ms-cr.")] = "eorestore",
     crop: Annotated[int | None, typer.Option(min=1, help="Side of the square cut from the centre.")] = None,
-    mask: Annotated[str, typer.Option(help="On real pairs: none restores every pixel, auto clouds alone.")] = "none",
+    mask: Annotated[
+        str,
+        typer.Option(help="On real pairs: the manifest's mask (every pixel without one), none (every pixel) or auto."),
+    ] = "manifest",
+    strata: Annotated[
+        str | None, typer.Option(help="Score apart by any of cloud,thickness,distance,texture,landcover.")
+    ] = None,
     oracles: Annotated[bool, typer.Option("--oracles", help="Add rows that were shown the answer.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Folder for evaluation.json and evaluation.md.")
+        Path | None, typer.Option("-o", "--out", help="Folder for evaluation.json, evaluation.md and cases/.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an evaluation that stands there.")] = False,
 ) -> None:
     """Score models against references or under simulated clouds: mean, standard deviation, count."""
+    from eorestore.experiments.case_pictures import CasePictures
     from eorestore.experiments.evaluate import compare_with_baselines
     from eorestore.experiments.evaluate import evaluate as evaluate_models
     from eorestore.reports.writing import refuse_existing
@@ -47,32 +57,40 @@ def evaluate(
         "data": str(data),
         "root": None if root is None else str(root),
         "split": split,
-        "simulate": None if simulate is None else _numbers(simulate, float, "--simulate"),
-        "seeds": _numbers(seeds, int, "--seeds"),
-        "cloud_size_px": _pair(cloud_size),
-        "metrics": None if metrics is None else [name.strip() for name in metrics.split(",")],
+        "simulate": None if simulate is None else read_numbers(simulate, float, "--simulate"),
+        "seeds": read_numbers(seeds, int, "--seeds"),
+        "cloud_size_px": read_pair(cloud_size),
+        "metrics": None if metrics is None else _names(metrics),
         "protocol": protocol,
         "crop": crop,
         "mask": _mask(mask),
+        "strata": [] if strata is None else _names(strata),
         "oracles": oracles,
     }
     if out is not None:
         for name in ("evaluation.json", "evaluation.md"):
             refuse_existing(out / name, overwrite=overwrite)
     start = time.perf_counter()
-    table = evaluate_models(models, **options)
+    pictures = CasePictures()
+    table = evaluate_models(models, watch=None if out is None else pictures.add, **options)
     comparisons = compare_with_baselines(table, CLOUD_REMOVAL.baselines)
+    text = _text(table, comparisons)
     if out is not None:
-        _write(out, table, comparisons, config={"models": models, **options}, seconds=time.perf_counter() - start)
-    typer.echo(json.dumps(_scores(table, comparisons), indent=2) if as_json else _text(table, comparisons))
+        drawn = pictures.write(out)
+        text += "\n".join(pictures.to_markdown(drawn)) + "\n" if drawn else ""
+        seconds = time.perf_counter() - start
+        scores = {**_scores(table, comparisons), "cases": [asdict(picture) for picture in drawn]}
+        _write(out, table, text, config={"models": models, **options}, scores=scores, seconds=seconds)
+    typer.echo(json.dumps(_scores(table, comparisons), indent=2) if as_json else text)
 
 
 def _write(
     folder: Path,
     table: EvaluationTable,
-    comparisons: tuple[Comparison, ...],
+    text: str,
     *,
     config: dict[str, Any],
+    scores: dict[str, Any],
     seconds: float,
 ) -> None:
     from eorestore.data.manifest import read_manifest, select
@@ -82,18 +100,26 @@ def _write(
     manifest = Path(config["data"])
     root = manifest.parent if config["root"] is None else Path(config["root"])
     rows = select(read_manifest(manifest, root=root), config["split"])
-    used = [path for row in rows for path in (row.optical, row.sar, row.reference) if path is not None]
-    hashes = hash_paths([manifest, *used], root=root)
-    write_complete(folder / "evaluation.md", _text(table, comparisons))
+    used = [path for row in rows for path in _files(row) if path is not None]
+    hashes = hash_paths([manifest, *dict.fromkeys(used)], root=root)
+    write_complete(folder / "evaluation.md", text)
     record = make_record(
         "evaluation",
         " ".join(table.models),
         config=config,
-        scores=_scores(table, comparisons),
+        scores=scores,
         seconds=seconds,
         data=hashes,
     )
     write_record(folder / "evaluation.json", record)
+
+
+def _files(row: SceneRow) -> tuple[Path | None, ...]:
+    """What is read of a row; of `mask.tif:3,8` the file."""
+    mask = row.mask
+    if mask is not None and not Path(mask).exists():
+        mask = mask.rpartition(":")[0]
+    return row.optical, row.sar, row.reference, row.landcover, None if mask is None else Path(mask)
 
 
 def _scores(table: EvaluationTable, comparisons: tuple[Comparison, ...]) -> dict[str, Any]:
@@ -113,23 +139,31 @@ def _text(table: EvaluationTable, comparisons: tuple[Comparison, ...]) -> str:
     return "\n".join(lines)
 
 
-def _numbers(text: str, kind: type[int] | type[float], option: str) -> list[Any]:
+def read_numbers(text: str, kind: type[int] | type[float], option: str) -> list[Any]:
+    """The numbers of `1,2,3`. Raises UsageError that names the option."""
     try:
         return [kind(part) for part in text.split(",")]
     except ValueError:
         raise UsageError(f"{option} {text!r} is no list of numbers", fix=f"write {option} 1,2,3") from None
 
 
-def _pair(text: str) -> tuple[float, float]:
-    sizes = _numbers(text, float, "--cloud-size")
+def read_pair(text: str) -> tuple[float, float]:
+    """The sizes of `--cloud-size 20,150`. Raises UsageError."""
+    sizes = read_numbers(text, float, "--cloud-size")
     if len(sizes) != 2:
         raise UsageError(f"--cloud-size {text!r} is not two numbers", fix="write --cloud-size 20,150")
     return sizes[0], sizes[1]
 
 
-def _mask(text: str) -> Literal["none", "auto"]:
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",")]
+
+
+def _mask(text: str) -> Mask:
+    if text == "manifest":
+        return "manifest"
     if text == "none":
         return "none"
     if text == "auto":
         return "auto"
-    raise UsageError(f"--mask {text!r} is not known here", fix="use none or auto")
+    raise UsageError(f"--mask {text!r} is not known here", fix="use manifest, none or auto")

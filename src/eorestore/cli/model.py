@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from eorestore.models.catalogue import Resolved
     from eorestore.models.model import Model
 
+_COST_SIDES = (128, 256)  # pixels at which the cost is told, where the model's size rule allows
+
 app = typer.Typer(help="List the models, say what one is made of, check a checkpoint.", no_args_is_help=True)
 
 
@@ -40,7 +42,7 @@ def info(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print a model's parameters by part: trainable, frozen, and reached by no gradient."""
+    """Print a model's cost, and its parameters by part: trainable, frozen, and reached by no gradient."""
     from eorestore.models import catalogue
 
     facts = _facts(catalogue.resolve(name))
@@ -51,6 +53,8 @@ def info(
     for key in ("scale", "multiple_of", "phase", "reach", "tiling", "needs_scene", "sha256"):
         if key in facts:
             typer.echo(f"  {key:12} {facts[key]}")
+    for size, gmacs in facts["gmacs"].items():
+        typer.echo(f"  {f'GMACs {size}':12} {gmacs:.2f} at {size} x {size}: convolutions, linear maps, attention")
     if facts["parts"]:
         typer.echo(f"{'part':24}{'total':>12}{'trainable':>12}{'frozen':>12}{'without gradient':>18}")
     for part, counts in facts["parts"].items():
@@ -81,9 +85,48 @@ def check(
         typer.echo(f"hash right; example reproduced within {report.example_error:.2g} (limit {TOLERANCE:g})")
 
 
+@app.command()
+def calibrate(
+    name: Annotated[str, typer.Argument(metavar="MODEL", help="A run or a checkpoint folder that gives sigma.")],
+    *,
+    data: Annotated[Path, typer.Option(help="Manifest: a CSV of scenes with place and split.")],
+    root: Annotated[Path | None, typer.Option(help="Folder that its paths start from; its own by default.")] = None,
+    split: Annotated[str, typer.Option(help="validation or train; test scenes are refused.")] = "validation",
+    simulate: Annotated[str, typer.Option(help="Covers of simulated clouds.")] = "0.2,0.4,0.7",
+    seeds: Annotated[str, typer.Option(help="Seeds of the simulated clouds.")] = "1,2,3",
+    cloud_size: Annotated[str, typer.Option(help="Least and largest simulated cloud in pixels.")] = "20,150",
+) -> None:
+    """Scale a model's sigma so that its 90 % intervals hold, and write the factors into the checkpoint."""
+    from eorestore.cli.evaluate import read_numbers, read_pair
+    from eorestore.experiments.calibration import calibrate as fit
+    from eorestore.models.catalogue import read_config, resolve
+    from eorestore.models.checkpoint import write_calibration
+
+    found = resolve(name)
+    if found.kind != "checkpoint" or found.path is None:
+        raise UsageError(f"{name} is a {found.kind} and has no checkpoint to write to", fix="name a run or a folder")
+    result = fit(
+        name,
+        bands=[band["name"] for band in read_config(found.path)["processor"]["output"]],
+        data=data,
+        root=root,
+        split=split,
+        covers=read_numbers(simulate, float, "--simulate"),
+        seeds=read_numbers(seeds, int, "--seeds"),
+        cloud_size_px=read_pair(cloud_size),
+    )
+    write_calibration(found.path, result.to_json())
+    factors = " ".join(f"{band} {scale:.2f}" for band, scale in zip(result.bands, result.scale, strict=True))
+    typer.echo(f"{found.path}: calibrated on {result.pixels:,} pixels of {', '.join(result.places)}")
+    typer.echo(f"factors on sigma: {factors}")
+    for place, share in result.before.items():
+        after = f", {result.held_out[place]:.1%} with factors of the other places" if result.held_out else ""
+        typer.echo(f"{place}: {share:.1%} inside the {result.level:.0%} interval before{after}")
+
+
 def _facts(resolved: Resolved) -> dict[str, Any]:
     from eorestore.models.catalogue import SizeRule
-    from eorestore.models.parts import parameters_by_part
+    from eorestore.models.parts import multiply_adds, parameters_by_part
     from eorestore.models.settings import settings_to_dict
     from eorestore.models.table import model_name
 
@@ -103,6 +146,11 @@ def _facts(resolved: Resolved) -> dict[str, Any]:
         "model": model_name(model),
         "parameters": sum(counts["total"] for counts in parts.values()),
         "parts": parts,
+        "gmacs": {
+            str(side): multiply_adds(model, height=side, width=side) / 1e9
+            for side in _COST_SIDES
+            if parts and side % model.multiple_of == 0
+        },
         "settings": settings_to_dict(model.settings),
         **{name: getattr(model, name) for name in SizeRule.__dataclass_fields__},
         **({"sha256": sha256} if sha256 else {}),

@@ -18,7 +18,9 @@ def restore(
     *,
     model: Annotated[str, typer.Option("-m", "--model", help="Name, run, checkpoint folder or baseline.")] = "cloud",
     out: Annotated[Path, typer.Option("-o", "--out", help="OUT.tif, OUT.cog.tif, or a folder for band files.")],
-    sar: Annotated[Path | None, typer.Option(help="Sentinel-1 scene: file or folder with VV and VH.")] = None,
+    sar: Annotated[
+        Path | None, typer.Option(help="Sentinel-1 scene: file or folder with VV and VH; some models need none.")
+    ] = None,
     mask: Annotated[str, typer.Option(help="auto, csmask, none, FILE (1 = restore) or SCL.tif:3,8,9,10.")] = "auto",
     bands: Names = None,
     sar_bands: Names = None,
@@ -35,7 +37,10 @@ def restore(
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")] = "cpu",
     precision: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
     tta: Annotated[bool, typer.Option("--tta", help="Mean over eight flips and turns.")] = False,
-    save: Annotated[str, typer.Option(help="Maps to keep: source (observed, restored, nodata).")] = "",
+    save: Annotated[
+        str,
+        typer.Option(metavar="source,sigma,...", help="Maps to keep: source, consistency, and what the model gives."),
+    ] = "",
     reference: Annotated[Path | None, typer.Option(help="Clear scene to score the result against.")] = None,
     cog: Annotated[bool, typer.Option("--cog", help="Write a Cloud-Optimized GeoTIFF.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
@@ -48,14 +53,10 @@ def restore(
 ) -> None:
     """Rebuild the clouded pixels of a scene; clear pixels stay bit by bit as they are."""
     from eorestore.cli.progress import Progress
-    from eorestore.errors import UsageError
     from eorestore.raster import Unit
+    from eorestore.restorer.estimate import estimate
     from eorestore.restorer.request import Request
-    from eorestore.restorer.run import estimate
 
-    maps = [name for name in save.split(",") if name]
-    if set(maps) - {"source"}:
-        raise UsageError(f"no map is called {', '.join(maps)}", fix="--save source")
     request = Request(
         scene,
         out,
@@ -75,7 +76,7 @@ def restore(
         device=device,
         precision=precision,
         tta=tta,
-        save_source="source" in maps,
+        save=tuple(save.split(",")),
         cog=cog,
         overwrite=overwrite,
         resume=resume,
@@ -96,6 +97,8 @@ def restore(
     elif not quiet:
         share, seconds = report.facts["masked_share"], report.facts["seconds"]
         typer.echo(f"{out}: {share:.1%} of the valid pixels restored by {report.facts['model']} in {seconds:.1f} s")
+        if "inconsistent_share" in report.facts:
+            typer.echo(f"  {report.facts['inconsistent_share']:.1%} of the restored pixels disagree with the SAR")
         for name, value in (report.facts["metrics"] or {}).items():
             typer.echo(f"  {name} {value}")
 

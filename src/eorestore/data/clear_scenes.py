@@ -16,10 +16,13 @@ import numpy as np
 from eorestore.data.cloud_pairs import ClearScene
 from eorestore.data.manifest import SceneRow
 from eorestore.data.scene_arrays import SUFFIX, load_scene
+from eorestore.data.scene_files import open_optical, open_sar
 from eorestore.errors import DataError, GridError, UnitError
 from eorestore.raster import Grid, Raster, Unit
 
 log = logging.getLogger(__name__)
+
+_OFFSET_LEFT = (0.09, 0.12)  # median of B10, near 0.001 over ground, in a scene whose offset of 1000 is still there
 
 
 class SceneRasters(NamedTuple):
@@ -64,11 +67,11 @@ def load_clear_scenes(rows: Iterable[SceneRow]) -> list[ClearScene]:
 def _optical_and_sar(row: SceneRow) -> tuple[Raster, Raster]:
     if row.optical.suffix != SUFFIX:
         optical = _read(row.optical, row)
-        return optical, _read_sar(row, optical.grid)
+        return optical, open_sar(row, optical.grid).read()
     scene = load_scene(row.optical)
     if row.sar != row.optical:
         if row.sar.suffix != SUFFIX:
-            return scene.optical, _read_sar(row, scene.optical.grid)
+            return scene.optical, open_sar(row, scene.optical.grid).read()
         scene = scene._replace(sar=load_scene(row.sar).sar)
     if scene.sar is None:
         raise DataError(f"{row.id}: {row.sar.name} holds no SAR", fix="write it with save_scene(..., sar=...)")
@@ -84,27 +87,8 @@ def _read(path: Path, row: SceneRow, *, grid: Grid | None = None) -> Raster:
         if grid is not None and not raster.grid.same_as(grid):
             raise GridError(f"{row.id}: {path.name} lies on another grid", fix="store both scenes on one grid")
         return raster
-    from eorestore.raster.files import open_raster
-    from eorestore.raster.products import Declared
-
-    offset = None if row.s2_offset is None else round(row.s2_offset)
-    file = open_raster(path, declared=Declared(s2_offset=offset))
-    _tell(row, file.notes)
+    file = open_optical(path, row)
     return (file if grid is None else file.aligned(grid, name=row.optical.name)).read()
-
-
-def _read_sar(row: SceneRow, grid: Grid) -> Raster:
-    from eorestore.raster.files import open_raster
-    from eorestore.raster.products import Declared
-
-    file = open_raster(row.sar, declared=Declared(unit=row.sar_unit)).aligned(grid, name=row.optical.name)
-    _tell(row, file.notes)
-    return file.read()
-
-
-def _tell(row: SceneRow, notes: Iterable[str]) -> None:
-    for note in notes:
-        log.info("%s: %s", row.id, note)
 
 
 def _check_reflectance(raster: Raster, scene: str) -> None:
@@ -113,3 +97,7 @@ def _check_reflectance(raster: Raster, scene: str) -> None:
         raise UnitError(
             f"{scene}: the optical scene is in {', '.join(sorted(foreign))}", fix="give a scene in reflectance"
         )
+    if "B10" in raster.bands and raster.valid.any():
+        cirrus = float(np.median(raster.values[raster.bands.index("B10")][raster.valid]))
+        if _OFFSET_LEFT[0] <= cirrus <= _OFFSET_LEFT[1]:
+            log.warning("%s: B10 is %.3f throughout; give s2_offset 1000 if the DN carry it", scene, cirrus)

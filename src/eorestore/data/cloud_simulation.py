@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from eorestore.data.cloud_shapes import Canvas, Field, Shape, draw_blobs, draw_mask, draw_sheet, fractal_noise
 from eorestore.errors import BandError, ConfigError, MaskError, UnitError
-from eorestore.raster import Grid, Raster, Unit
+from eorestore.raster import SENTINEL2_L1C, Band, Grid, Raster, Unit
 
 CLOUD_THRESHOLD = 0.05
 SHADOW_THRESHOLD = 0.05
@@ -41,6 +41,9 @@ _COLOUR = {
     "B8A": 0.034, "B09": 0.29, "B10": 0.14, "B11": 0.052, "B12": 0.072,
 }  # fmt: skip
 _COLOUR_MODES = 3
+
+_ABSORBED = ("B09", "B10")  # in water vapour: no neighbour of a band of another sensor, unless as near as a few nm
+_NEAR, _NEARER = 0.4, 0.01  # micrometres
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ def simulate_clouds(
     generator: np.random.Generator,
     masks: Sequence[NDArray[np.bool_]] | None = None,
 ) -> SimulatedClouds:
-    """Clouds over a clear raster of Sentinel-2 bands, in reflectance.
+    """Clouds over a clear raster, in reflectance; a band of another sensor is taken as the Sentinel-2 band next to it.
 
     cloudy = (1 - thickness) * ground * light + thickness * spectrum, with the measured spectrum of thick
     cloud (mean of two scenes, jittered a few percent). A shadow is its cloud's shape moved away from the sun
@@ -126,10 +129,11 @@ def simulate_clouds(
     same clouds. `masks` (bool (y, x), True is cloud) serve kind `masks`. Raises BandError, UnitError and
     MaskError.
     """
+    names = tuple(_sentinel2_name(band) for band in raster.bands)
     _check(raster, settings, masks)
     zenith = math.radians(generator.uniform(*settings.sun_zenith_deg))
     azimuth = math.radians(generator.uniform(*settings.sun_azimuth_deg))
-    water, ice = _spectra(raster.bands.names, generator=generator)
+    water, ice = _spectra(names, generator=generator)
     reach = shadow_offset(raster.grid, settings.height_m[1], zenith_rad=zenith, azimuth_rad=azimuth)
     size = raster.grid.size
     canvas = Canvas(size, max(reach[0], 0), max(reach[1], 0), max(-reach[0], 0), max(-reach[1], 0))
@@ -152,7 +156,7 @@ def simulate_clouds(
     veil = _haze(size, settings, generator=generator)
     low = 1 - (1 - low) * (1 - veil)
     brightness = _brightness(size, settings, (zenith, azimuth), generator=generator)
-    colour = _colour(size, settings, raster.bands.names, generator=generator)
+    colour = _colour(size, settings, names, generator=generator)
     image = _compose(raster, light, ((low, water), (high, ice)), brightness * colour)
     thickness = 1 - (1 - low) * (1 - high)
     cloudy = thickness > CLOUD_THRESHOLD
@@ -176,13 +180,29 @@ def shadow_offset(grid: Grid, height_m: float, *, zenith_rad: float, azimuth_rad
 
 
 def _check(raster: Raster, settings: CloudSettings, masks: Sequence[NDArray[np.bool_]] | None) -> None:
-    foreign = [band.name for band in raster.bands if band.name not in THICK_CLOUD]
-    if foreign:
-        raise BandError(f"no cloud spectrum for band {', '.join(foreign)}", fix=f"choose from {', '.join(THICK_CLOUD)}")
     if any(band.unit is not Unit.REFLECTANCE for band in raster.bands):
         raise UnitError("clouds are simulated in reflectance", fix="convert the scene to reflectance first")
     if settings.kind == "masks" and not masks:
         raise MaskError("kind is masks, and none is given", fix="give masks, or choose blobs or fractal")
+
+
+def _sentinel2_name(band: Band) -> str:
+    """The Sentinel-2 band of that name, or the next in wavelength. Raises BandError where none is near."""
+    if band.name in THICK_CLOUD:
+        return band.name
+    if band.wavelength is not None:
+        near = {
+            one.name: abs(one.wavelength - band.wavelength)
+            for one in SENTINEL2_L1C
+            if one.wavelength is not None
+            and abs(one.wavelength - band.wavelength) < (_NEARER if one.name in _ABSORBED else _NEAR)
+        }
+        if near:
+            return min(near, key=near.__getitem__)
+    raise BandError(
+        f"no cloud spectrum for band {band.name}",
+        fix=f"choose from {', '.join(THICK_CLOUD)}, or state a wavelength from 0.4 to 2.4 micrometres",
+    )
 
 
 def _spectra(names: tuple[str, ...], *, generator: np.random.Generator) -> tuple[Field, Field]:
@@ -282,9 +302,10 @@ def _colour(
     factors = np.ones((len(names), *size), np.float32)
     for mix, (name, spread) in zip(mixing, _COLOUR.items(), strict=True):
         own = fractal_noise(size, generator=generator, longest=20.0, slope=1.2)
-        if name in names:
+        rows = [row for row, other in enumerate(names) if other == name]
+        if rows:
             deviation = 0.8 * np.tensordot(mix, np.stack(modes), axes=1) + 0.6 * own
-            factors[names.index(name)] += np.float32(settings.colour * spread) * np.clip(deviation, -3, 3)
+            factors[rows] += np.float32(settings.colour * spread) * np.clip(deviation, -3, 3)
     return factors
 
 

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import csv
 import io
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from eorestore.errors import DataError, UnknownNameError
 from eorestore.raster import Unit
+from eorestore.raster.bands import canonical_name
 
 SPLITS = ("train", "validation", "test")
 REQUIRED = ("id", "place", "split", "optical", "sar")
-OPTIONAL = ("reference", "mask", "s2_offset", "sar_unit", "product")
+OPTIONAL = (
+    "reference", "mask", "s2_offset", "optical_bands", "optical_scale", "sar_bands", "sar_unit", "product",
+    "landcover",
+)  # fmt: skip
+COLOURS = {"blue": "B02", "green": "B03", "red": "B04", "nir": "B08"}
+"""Bands of four-band sensors, and the Sentinel-2 bands as which they serve."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +30,12 @@ class SceneRow:
 
     mask: as on the command line: a path, or path:class,class for a class raster.
     s2_offset: what the file's DN carry above 10000 * reflectance, 0 or 1000; None where the file says it itself.
+    optical_bands, sar_bands: names in file order, for files without names, or with other names than Sentinel's; None
+        where the file or a rule says them.
+    optical_scale: reflectance of one DN above the offset, for files that do not say it and do not count in 1 / 10000.
     sar_unit: unit of the SAR file; None where the file or its product says it.
     product: name of the product, such as S2MSI1C; None if unknown.
+    landcover: a raster of classes, whole numbers; None if there is none.
     """
 
     id: str
@@ -34,17 +46,21 @@ class SceneRow:
     reference: Path | None = None
     mask: str | None = None
     s2_offset: float | None = None
+    optical_bands: tuple[str, ...] | None = None
+    optical_scale: float | None = None
+    sar_bands: tuple[str, ...] | None = None
     sar_unit: Unit | None = None
     product: str | None = None
+    landcover: Path | None = None
 
 
 def read_manifest(path: Path, *, root: Path | None = None) -> tuple[SceneRow, ...]:
     """The scenes of a manifest, in its order.
 
-    Columns: id, place, split, optical, sar, and optionally reference, mask, s2_offset, sar_unit, product. Paths
-    are relative to `root`, or to the manifest's own folder. Raises DataError where a column or a file is missing,
-    an id appears twice, or a place stands in two splits; UnknownNameError for an unknown split or column;
-    UnitError for an unknown unit.
+    Columns: `REQUIRED`, and any of `OPTIONAL`; see SceneRow. Paths are relative to `root`, or to the manifest's own
+    folder; names of bands stand in one cell with spaces between them, and blue, green, red and nir are understood.
+    Raises DataError where a column or a file is missing, an id appears twice, or a place stands in two splits;
+    UnknownNameError for an unknown split or column; UnitError for an unknown unit.
     """
     path = Path(path)
     if not path.is_file():
@@ -114,9 +130,13 @@ def _row(line: Mapping[str, str | None], where: str, folder: Path) -> SceneRow:
         sar=_existing(cells["sar"], where, folder),
         reference=_existing(reference, where, folder) if reference else None,
         mask=_mask(cells.get("mask", ""), where, folder),
-        s2_offset=_number(cells.get("s2_offset", ""), where),
+        s2_offset=_number(cells, "s2_offset", where, example="0 or 1000"),
+        optical_bands=_bands(cells.get("optical_bands", "")),
+        optical_scale=_number(cells, "optical_scale", where, example="0.0001", above=0.0),
+        sar_bands=_bands(cells.get("sar_bands", "")),
         sar_unit=Unit.parse(unit) if unit else None,
         product=cells.get("product") or None,
+        landcover=_existing(cells["landcover"], where, folder) if cells.get("landcover") else None,
     )
 
 
@@ -141,13 +161,24 @@ def _mask(cell: str, where: str, folder: Path) -> str | None:
     return f"{_existing(name, where, folder)}:{classes}"
 
 
-def _number(cell: str, where: str) -> float | None:
+def _bands(cell: str) -> tuple[str, ...] | None:
+    names = re.split(r"[\s,;]+", cell) if cell else []
+    return tuple(COLOURS.get(name.lower(), canonical_name(name)) for name in names) or None
+
+
+def _number(
+    cells: Mapping[str, str], column: str, where: str, *, example: str, above: float = -math.inf
+) -> float | None:
+    cell = cells.get(column, "")
     if not cell:
         return None
     try:
-        return float(cell)
+        value = float(cell)
     except ValueError:
-        raise DataError(f"{where} has s2_offset {cell!r}", fix="give a number: 0 or 1000") from None
+        value = math.nan
+    if not above < value < math.inf:
+        raise DataError(f"{where} has {column} {cell!r}", fix=f"give a number: {example}")
+    return value
 
 
 def _check_rows(path: Path, rows: tuple[SceneRow, ...]) -> None:

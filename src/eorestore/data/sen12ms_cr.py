@@ -125,6 +125,39 @@ def index(root: Path, split: str) -> tuple[Triplet, ...]:
     return tuple(_triplet(root, name) for name in sorted(names))
 
 
+def manifest_lines(root: Path) -> list[dict[str, str]]:
+    """A manifest's cells, one dictionary a triplet, for every split that stands below `root`; see `manifest`.
+
+    A place is a region; paths are relative to `root`. Raises DataError, also where there is no split at all.
+    """
+    root = Path(root)
+    present = [
+        split
+        for split, regions in SPLITS.items()
+        if any((root / f"{season}_s2_cloudy" / f"s2_cloudy_{region}").is_dir() for season, region in regions)
+    ]
+    lines = [_manifest_line(root, split, one) for split in present for one in index(root, split)]
+    if not lines:
+        raise DataError(
+            f"no patch of SEN12MS-CR below {root}",
+            fix="give the folder that holds ROIs1158_spring_s2_cloudy and the others",
+        )
+    return lines
+
+
+def _manifest_line(root: Path, split: str, one: Triplet) -> dict[str, str]:
+    place = f"{one.season}_{one.region}"
+    paths = {"optical": one.cloudy, "sar": one.sar, "reference": one.clear}
+    return {
+        "id": f"{place}_p{one.patch}",
+        "place": place,
+        "split": split,
+        **{column: path.relative_to(root).as_posix() for column, path in paths.items()},
+        "s2_offset": "0",
+        "sar_unit": "decibel",
+    }
+
+
 def _triplet(root: Path, cloudy: PatchName) -> Triplet:
     sar, clear = (PatchName(cloudy.season, cloudy.region, kind, cloudy.patch).path(root) for kind in ("s1", "s2"))
     for path in (sar, clear):

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from eorestore.errors import DataError, UnknownNameError
-from eorestore.metrics.collection import BETTER, Aggregate, aggregate
+from eorestore.experiments.score_text import (
+    HEADINGS,
+    header,
+    is_higher_better,
+    line,
+    metric_of,
+    percent,
+    plain,
+    spread,
+)
+from eorestore.experiments.score_text import format_score as format_score
+from eorestore.experiments.strata_table import StratumRow, strata_to_json, strata_to_markdown
+from eorestore.metrics.collection import Aggregate, aggregate
 from eorestore.metrics.regions import REGIONS
 
-_DIGITS = {"psnr": 2, "ssim": 3, "ssim_paper": 3, "mae": 4, "rmse": 4, "sam": 2}
-_HEADINGS = {
-    "psnr": "PSNR dB", "ssim": "SSIM", "ssim_paper": "SSIM (zero-padded)", "mae": "MAE", "rmse": "RMSE",
-    "sam": "SAM deg",
-}  # fmt: skip
+DETAILS = (
+    "bias", "ndvi", "ndwi", "gradient_correlation", "edge_correlation", "coverage_90", "interval_width",
+)  # fmt: skip
+"""Scores that every case gets inside cloud, besides the metrics of the protocol; the last two need a sigma."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +36,7 @@ class EvaluationRow:
     cover, seed: of the simulated clouds, None on a real pair. cloud_share: of the valid pixels, as scored.
     scores: by names such as `psnr` and `psnr_cloud`; NaN where the scene has no such pixel.
     oracle: whether the model was shown the answer.
+    by_band: inside cloud, by name and then by band: `bias`, and of a model with sigma `coverage_90`, `interval_width`.
     """
 
     model: str
@@ -35,6 +47,7 @@ class EvaluationRow:
     cloud_share: float
     scores: Mapping[str, float]
     oracle: bool = False
+    by_band: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -56,12 +69,16 @@ class Comparison:
 
 @dataclass(frozen=True)
 class EvaluationTable:
-    """All rows, and the conditions under which they were scored (crop, clamp, mask, ...)."""
+    """All rows, and the conditions under which they were scored (crop, clamp, mask, ...).
+
+    strata: one row a model, case and stratum, where strata were asked for.
+    """
 
     protocol: str
     metrics: tuple[str, ...]
     conditions: Mapping[str, str]
     rows: tuple[EvaluationRow, ...]
+    strata: tuple[StratumRow, ...] = ()
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -81,7 +98,7 @@ class EvaluationTable:
 
     def compare(self, model: str, baselines: Sequence[str], *, score: str = "psnr_cloud") -> tuple[Comparison, ...]:
         """`model` against the best of `baselines` at every cover. Raises UnknownNameError and DataError."""
-        _metric_of(score)
+        is_higher_better(score)
         for name in (model, *baselines):
             if name not in self.models:
                 raise UnknownNameError("evaluated model", name, self.models)
@@ -90,7 +107,7 @@ class EvaluationTable:
     def to_json(self) -> dict[str, Any]:
         """Plain values; a score that does not exist is None, an infinite one the text `inf`."""
         groups = [
-            {"model": model, "cover": cover, "scores": _plain({name: asdict(value) for name, value in found.items()})}
+            {"model": model, "cover": cover, "scores": plain({name: asdict(value) for name, value in found.items()})}
             for cover in self.covers
             for model in self.models
             if (found := self.aggregates(model, cover=cover))
@@ -99,14 +116,18 @@ class EvaluationTable:
             "protocol": self.protocol,
             "metrics": list(self.metrics),
             "conditions": dict(self.conditions),
-            "rows": [_plain(asdict(row)) for row in self.rows],
+            "rows": [plain(asdict(row)) for row in self.rows],
             "aggregates": groups,
+            "strata": strata_to_json(self.strata),
         }
 
     def to_markdown(self) -> str:
-        """Conditions, the table of means with standard deviations, and the table by scene."""
+        """Conditions, means with standard deviations, what else is known inside cloud, strata, scenes."""
         lines = [f"Protocol {self.protocol}. " + " ".join(f"{k}: {v}." for k, v in self.conditions.items()), ""]
         lines += self._mean_table()
+        lines += self._detail_table()
+        lines += self._band_table()
+        lines += strata_to_markdown(self.strata, metrics=self.metrics)
         lines += ["", f"By scene{', inside cloud' if self._has('cloud') else ''} (mean over seeds):", ""]
         lines += self._scene_table()
         return "\n".join(lines) + "\n"
@@ -117,7 +138,7 @@ class EvaluationTable:
     def _mean_table(self) -> list[str]:
         simulated = self.covers != (None,)
         first = ["cover"] if simulated else []
-        lines = _header([*first, "model", "region", *(_HEADINGS[name] for name in self.metrics), "n"])
+        lines = header([*first, "model", "region", *(HEADINGS[name] for name in self.metrics), "n"])
         for cover in self.covers:
             for model in self.models:
                 found = self.aggregates(model, cover=cover)
@@ -126,9 +147,39 @@ class EvaluationTable:
                     count = max((found[name].count for name in names if name in found), default=0)
                     if count == 0:
                         continue
-                    cells = [_spread(found[name], name) for name in names]
-                    start = [_percent(cover)] if simulated else []
-                    lines.append(_line([*start, self._label(model), region or "all", *cells, str(count)]))
+                    cells = [spread(found[name], name) for name in names]
+                    start = [percent(cover)] if simulated else []
+                    lines.append(line([*start, self._label(model), region or "all", *cells, str(count)]))
+        return lines
+
+    def _detail_table(self) -> list[str]:
+        """Colour, indices, edges and intervals inside cloud; nothing where no row has them."""
+        names = [f"{name}_cloud" for name in DETAILS if name not in self.metrics]
+        if not any(name in row.scores for row in self.rows for name in names):
+            return []
+        simulated = self.covers != (None,)
+        lines = ["", "Inside cloud (mean over scenes and seeds):", ""]
+        lines += header([*(["cover"] if simulated else []), "model", *(HEADINGS[metric_of(name)] for name in names)])
+        for cover in self.covers:
+            for model in self.models:
+                found = self.aggregates(model, cover=cover)
+                cells = [format_score(found[name].mean, name) if name in found else "n/a" for name in names]
+                lines.append(line([*([percent(cover)] if simulated else []), self._label(model), *cells]))
+        return lines
+
+    def _band_table(self) -> list[str]:
+        """Bias of every band inside cloud, and how often its interval holds the truth, over all covers."""
+        lines: list[str] = []
+        for name, title in (("bias", "Bias"), ("coverage_90", "Coverage of the 90 % interval")):
+            rows = [row for row in self.rows if name in row.by_band]
+            bands = tuple(dict.fromkeys(band for row in rows for band in row.by_band[name]))
+            if not rows:
+                continue
+            lines += ["", f"{title} by band inside cloud (mean over all cases):", "", *header(["model", *bands])]
+            for model in dict.fromkeys(row.model for row in rows):
+                means = aggregate(row.by_band[name] for row in rows if row.model == model)
+                cells = [format_score(means[band].mean, name) if band in means else "n/a" for band in bands]
+                lines.append(line([self._label(model), *cells]))
         return lines
 
     def _scene_table(self) -> list[str]:
@@ -136,7 +187,7 @@ class EvaluationTable:
         names = [f"{name}_{region}" if region else name for name in self.metrics]
         simulated = self.covers != (None,)
         start = ["cover"] if simulated else []
-        lines = _header(["scene", *start, "model", "cloud", *(_HEADINGS[name] for name in self.metrics)])
+        lines = header(["scene", *start, "model", "cloud", *(HEADINGS[name] for name in self.metrics)])
         for scene in dict.fromkeys(row.scene for row in self.rows):
             for cover in self.covers:
                 for model in self.models:
@@ -146,8 +197,8 @@ class EvaluationTable:
                     found = aggregate(row.scores for row in rows)
                     share = sum(row.cloud_share for row in rows) / len(rows)
                     cells = [format_score(found[name].mean, name) for name in names]
-                    middle = [_percent(cover)] if simulated else []
-                    lines.append(_line([scene, *middle, self._label(model), _percent(share), *cells]))
+                    middle = [percent(cover)] if simulated else []
+                    lines.append(line([scene, *middle, self._label(model), percent(share), *cells]))
         return lines
 
     def _label(self, model: str) -> str:
@@ -160,7 +211,7 @@ class EvaluationTable:
         if not common:
             raise DataError(f"no scene has {score} for all models", fix="choose another score, or more scenes")
         means = {name: _mean_over_places(found, common, places) for name, found in values.items()}
-        sign = 1.0 if BETTER[_metric_of(score)] == "higher" else -1.0
+        sign = 1.0 if is_higher_better(score) else -1.0
         best = max(baselines, key=lambda name: sign * means[name])
         pairs = tuple(
             {
@@ -184,24 +235,7 @@ class EvaluationTable:
 
 def comparisons_to_json(comparisons: Iterable[Comparison]) -> list[dict[str, Any]]:
     """Comparisons as plain values."""
-    return [_plain(asdict(item)) for item in comparisons]
-
-
-def format_score(value: float, name: str) -> str:
-    """A score as text with the digits of its metric; `n/a` where there is none."""
-    if math.isnan(value):
-        return "n/a"
-    return "inf" if math.isinf(value) else f"{value:.{_DIGITS[_metric_of(name)]}f}"
-
-
-def _metric_of(score: str) -> str:
-    """The metric behind a score's name: `psnr_cloud` -> `psnr`. Raises UnknownNameError."""
-    base = score
-    for region in REGIONS:
-        base = base.removesuffix(f"_{region}")
-    if base not in BETTER:
-        raise UnknownNameError("score", score, BETTER)
-    return base
+    return [plain(asdict(item)) for item in comparisons]
 
 
 def _mean_over_places(
@@ -214,30 +248,3 @@ def _mean_over_places(
         by_place.setdefault(places[case], []).append(values[case])
     means = [sum(found) / len(found) for found in by_place.values()]
     return sum(means) / len(means)
-
-
-def _spread(value: Aggregate, name: str) -> str:
-    mean = format_score(value.mean, name)
-    return mean if math.isnan(value.std) else f"{mean} ± {format_score(value.std, name)}"
-
-
-def _percent(share: float | None) -> str:
-    return "n/a" if share is None else f"{100 * share:.0f} %"
-
-
-def _header(cells: list[str]) -> list[str]:
-    return [_line(cells), _line(["---"] * len(cells))]
-
-
-def _line(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 - any plain value in, the same kind out
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else str(value)
-    return value

@@ -16,6 +16,7 @@ from eorestore.config import RunConfig, differences, load_config
 from eorestore.data.manifest import read_manifest
 from eorestore.errors import ConfigError, TrainingError, UnknownNameError
 from eorestore.experiments.record import Record, commit, hash_path, hash_paths, make_record, write_record
+from eorestore.losses.feature_weights import check_features, feature_hashes
 from eorestore.losses.weighted import WeightedSum
 from eorestore.models.checkpoint import save_checkpoint
 from eorestore.models.model import Model
@@ -80,6 +81,7 @@ def train(
     Raises:
         ConfigError, UnknownNameError: a name or value that fits nothing.
         TrainingError: a loss that is not finite, or a run that was begun with another configuration.
+        MissingError: a loss needs weights that are not here.
         DataError, WriteError: as the parts raise them.
     """
     config = replace(config, name=name or config.name)
@@ -89,6 +91,7 @@ def train(
         raise UnknownNameError("processor", config.processor, PROCESSORS)
     task, processor = TASKS[config.task], PROCESSORS[config.processor]()
     losses = WeightedSum(task.losses, config.losses)
+    check_features(config.losses)
     folder = out / (f"{config.name}-smoke" if smoke else config.name)
     if smoke and (folder / "metrics.jsonl").exists():
         shutil.rmtree(folder)
@@ -110,6 +113,7 @@ def train(
         settings=config.training,
         seed=config.seed,
         metrics=task.metrics,
+        adversary=config.adversary,
         save_checkpoint=_checkpoint_writer(config, processor, validation, data),
         config=config.to_dict(),
         resume=resume,
@@ -147,8 +151,8 @@ def check_continuation(folder: Path, config: RunConfig) -> None:
 
 
 def data_hashes(config: RunConfig) -> dict[str, str]:
-    """SHA-256 of the manifest, of the scenes that it names, and of the masks."""
-    hashes: dict[str, str] = {}
+    """SHA-256 of the manifest, of the scenes that it names, of the masks, and of the losses' feature networks."""
+    hashes = feature_hashes(config.losses)
     if config.data.manifest is not None:
         manifest = Path(config.data.manifest)
         root = manifest.parent if config.data.root is None else Path(config.data.root)

@@ -54,6 +54,14 @@ def ssim_map(
     Raises:
         DataError: the image is smaller than the window and `border` is `interior`.
     """
+    luminance, structure = ssim_terms(prediction, target, valid=valid, border=border, data_range=data_range)
+    return luminance * structure
+
+
+def ssim_terms(
+    prediction: Tensor, target: Tensor, *, valid: Tensor, border: Border = "interior", data_range: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """The two factors of `ssim_map`: luminance, and contrast times structure. Arguments and errors as there."""
     height, width = prediction.shape[-2:]
     if border == "interior" and min(height, width) < WINDOW:
         raise DataError(
@@ -75,7 +83,7 @@ def ssim_map(
     covariance = _blur(x * y) / share - mean_x * mean_y
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
-    return luminance * (2 * covariance + c2) / (variance_x + variance_y + c2)
+    return luminance, (2 * covariance + c2) / (variance_x + variance_y + c2)
 
 
 def at_centres(image: Tensor, *, border: Border) -> Tensor:

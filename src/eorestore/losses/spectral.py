@@ -32,6 +32,17 @@ def spectral_angle(prediction: Tensor, target: Tensor, *, valid: Tensor) -> Tens
     return mean_over(2 * torch.atan2(apart, together), valid)
 
 
+def one_minus_cosine(prediction: Tensor, target: Tensor, *, valid: Tensor) -> Tensor:
+    """1 - cosine of the angle between the spectra of a pixel, averaged. In [0, 2], lower is better.
+
+    The spectral term of AFSST, in our reading. Computed as |u - v|^2 / 2 for the unit vectors u, v, which is the same
+    and exactly 0 at equality, whatever the floor of 1e-3 under their norms. Near equality it is half the square of the
+    angle, so small angles weigh less than in `spectral_angle`. Arguments as there.
+    """
+    u, v = _unit(prediction, valid), _unit(target, valid)
+    return mean_over(((u - v) ** 2).sum(dim=1, keepdim=True) / 2, valid)
+
+
 def _unit(image: Tensor, valid: Tensor) -> Tensor:
     image = torch.where(valid, image, image.new_zeros(()))
     return image / torch.sqrt((image**2).sum(dim=1, keepdim=True) + NORM_FLOOR**2)

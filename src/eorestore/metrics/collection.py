@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor
 
 from eorestore.errors import UnknownNameError
+from eorestore.metrics.colour import bias
+from eorestore.metrics.edges import edge_correlation, gradient_correlation
 from eorestore.metrics.fidelity import mae, psnr, rmse, ssim, ssim_paper
-from eorestore.metrics.regions import REGIONS, Metric, by_region
+from eorestore.metrics.regions import REGIONS, divide
+from eorestore.metrics.scored_image import ScoredImage
 from eorestore.metrics.spectral import sam_degrees
+
+Metric = Callable[..., Tensor]
 
 METRICS: Mapping[str, Metric] = {
     "psnr": psnr,
@@ -22,6 +27,9 @@ METRICS: Mapping[str, Metric] = {
     "mae": mae,
     "rmse": rmse,
     "sam": sam_degrees,
+    "bias": bias,
+    "gradient_correlation": gradient_correlation,
+    "edge_correlation": edge_correlation,
 }
 
 BETTER: Mapping[str, Literal["higher", "lower"]] = {
@@ -31,6 +39,11 @@ BETTER: Mapping[str, Literal["higher", "lower"]] = {
     "mae": "lower",
     "rmse": "lower",
     "sam": "lower",
+    "bias": "lower",
+    "gradient_correlation": "higher",
+    "edge_correlation": "higher",
+    "ndvi": "lower",
+    "ndwi": "lower",
 }
 
 DEFAULT = ("psnr", "ssim", "mae", "rmse", "sam")
@@ -46,11 +59,11 @@ class Aggregate:
 
 
 def check_names(names: Iterable[str]) -> tuple[str, ...]:
-    """The names as a tuple. Raises UnknownNameError for one that is not in METRICS."""
+    """The names as a tuple. Raises UnknownNameError for one that is neither in METRICS nor in INDICES."""
     names = tuple(names)
     for name in names:
-        if name not in METRICS:
-            raise UnknownNameError("metric", name, METRICS)
+        if name not in BETTER:
+            raise UnknownNameError("metric", name, BETTER)
     return names
 
 
@@ -67,6 +80,7 @@ def score(
     cloud: Tensor,
     shadow: Tensor,
     metrics: Iterable[str] = DEFAULT,
+    bands: Sequence[str] = (),
 ) -> dict[str, float]:
     """Every metric of one image, in total and by region.
 
@@ -76,16 +90,26 @@ def score(
         valid: (1, y, x) bool.
         cloud: (1, y, x) bool.
         shadow: (1, y, x) bool.
-        metrics: names of METRICS. Raises UnknownNameError.
+        metrics: names of METRICS and INDICES. Raises UnknownNameError.
+        bands: names of the images' bands; an index that lacks its own is NaN.
 
     Returns:
         `score_names(metrics)` to floats; NaN for a region without a pixel.
     """
-    scores: dict[str, float] = {}
-    for name in check_names(metrics):
-        found = by_region(METRICS[name], prediction, target, valid=valid, cloud=cloud, shadow=shadow)
-        scores |= {_join(name, region): float(value) for region, value in found.items()}
-    return scores
+    image = ScoredImage(prediction, target, valid=valid, bands=bands)
+    return score_regions(image, divide(valid=valid, cloud=cloud, shadow=shadow), metrics=metrics)
+
+
+def score_regions(
+    image: ScoredImage, regions: Mapping[str, Tensor], *, metrics: Iterable[str] = DEFAULT
+) -> dict[str, float]:
+    """Every metric in total, under its own name, and over each region, (1, y, x) bool, as METRIC_REGION."""
+    everywhere = {"": None, **regions}
+    return {
+        _join(name, region): image.score(name, pixels)
+        for name in check_names(metrics)
+        for region, pixels in everywhere.items()
+    }
 
 
 def aggregate(rows: Iterable[Mapping[str, float]]) -> dict[str, Aggregate]:

@@ -1,12 +1,9 @@
-"""Scores in total and inside cloud, shadow and clear ground; knows how to divide pixels, not how to score."""
+"""Cloud, shadow and clear ground, which scores are given for; knows how to divide pixels, not how to score."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from torch import Tensor
 
-Metric = Callable[..., Tensor]
 REGIONS = ("cloud", "shadow", "clear")
 
 
@@ -20,16 +17,3 @@ def divide(*, valid: Tensor, cloud: Tensor, shadow: Tensor) -> dict[str, Tensor]
     """
     cloud, shadow = cloud.bool() & valid, shadow.bool() & valid
     return {"cloud": cloud, "shadow": shadow & ~cloud, "clear": valid & ~cloud & ~shadow}
-
-
-def by_region(
-    metric: Metric, prediction: Tensor, target: Tensor, *, valid: Tensor, cloud: Tensor, shadow: Tensor
-) -> dict[str, Tensor]:
-    """`metric` over all valid pixels (key "") and inside each region (keys "cloud", "shadow", "clear").
-
-    Shapes as the metric's own; a region without a pixel gives NaN.
-    """
-    scores = {"": metric(prediction, target, valid=valid)}
-    for name, region in divide(valid=valid, cloud=cloud, shadow=shadow).items():
-        scores[name] = metric(prediction, target, valid=valid, region=region)
-    return scores

@@ -24,9 +24,14 @@ def sam_degrees(prediction: Tensor, target: Tensor, *, valid: Tensor, region: Te
         (batch,), or a scalar for a single image; float64; NaN where no pixel counts.
     """
     prediction, target, _, counted = aligned(prediction, target, valid, region)
+    return mean_of_item(spectral_angle_degrees(prediction, target), counted)
+
+
+def spectral_angle_degrees(prediction: Tensor, target: Tensor) -> Tensor:
+    """The angle of `sam_degrees` at every pixel: (..., band, y, x) -> (..., 1, y, x)."""
     u, v = _unit(prediction), _unit(target)
     apart, together = (u - v).norm(dim=-3, keepdim=True), (u + v).norm(dim=-3, keepdim=True)
-    return mean_of_item(torch.rad2deg(2 * torch.atan2(apart, together)), counted)
+    return torch.rad2deg(2 * torch.atan2(apart, together))
 
 
 def _unit(image: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from eorestore.errors import MaskError
 from eorestore.models.model import Model, Output, Prepared, SceneSample, Settings
 from eorestore.models.scene_estimate import (
     REACH,
+    REACH_OF_UNVEILED,
     apply_regression,
     estimate,
     fit_regression,
@@ -22,7 +23,6 @@ from eorestore.models.scene_estimate import (
     prepare_estimate,
     sar_features,
 )
-from eorestore.models.thin_cloud import REACH as VEIL_REACH
 from eorestore.models.thin_cloud import Veil, unveil
 
 
@@ -120,7 +120,7 @@ class SceneEstimate(Model):
     """
 
     settings_type: ClassVar[type[Settings]] = BaselineSettings
-    reach = REACH + VEIL_REACH
+    reach = REACH_OF_UNVEILED
     tiling = "crop"
     needs_scene = True
 

@@ -139,8 +139,15 @@ def checkpoint_in(folder: Path) -> Path | None:
     return None
 
 
+def shipped_without(key: str) -> tuple[str, ...]:
+    """Shipped models that also restore scenes in which the input `key`, or a band of it, is missing."""
+    return tuple(name for name in shipped_names() if key in read_config(WEIGHTS_FOLDER / name)["optional_inputs"])
+
+
 def read_config(folder: Path | str) -> dict[str, Any]:
     """The `config.json` of a checkpoint folder, checked for its format and its keys.
+
+    Keys that came later are filled in: `optional_inputs` with none, `inputs` with all of the processor's.
 
     Raises:
         CheckpointError: no such folder or file, no JSON, a foreign format version, a key missing or of
@@ -160,9 +167,10 @@ def read_config(folder: Path | str) -> dict[str, Any]:
             fix="use the version of eorestore that wrote it, or a newer one",
         )
     wrong = [key for key, kinds in _CONFIG_KEYS.items() if key not in config or type(config[key]) not in kinds]
+    wrong += [key for key, kind in _LATER_KEYS.items() if key in config and type(config[key]) is not kind]
     if wrong:
         raise CheckpointError(f"{path}: missing or of the wrong type: {', '.join(wrong)}", fix=_COPY_AGAIN)
-    return dict(config)
+    return {"optional_inputs": [], "inputs": list(config["processor"].get("inputs", {})), **config}
 
 
 _COPY_AGAIN = "copy the checkpoint folder again, or write it anew by training"
@@ -183,6 +191,9 @@ _CONFIG_KEYS: Mapping[str, tuple[type, ...]] = {
     "parameters": (int,),
     "provenance": (dict,),
 }
+# inputs: keywords of the processor's inputs that forward takes. extras: bands of every extra map by name.
+# calibration: see `models.checkpoint.write_calibration`.
+_LATER_KEYS: Mapping[str, type] = {"inputs": list, "optional_inputs": list, "extras": dict, "calibration": dict}
 
 
 def _from_name(name: str) -> list[Resolved]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import logging
+import math
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from eorestore import __version__
-from eorestore.errors import BandError, CheckpointError, UnitError, WriteError
+from eorestore.errors import BandError, CheckpointError, UnitError, UsageError, WriteError
 from eorestore.models.catalogue import CONFIG_FILE, FORMAT, WEIGHTS_FILE, SizeRule, read_config
 from eorestore.models.model import Model
 from eorestore.models.settings import settings_to_dict
@@ -99,6 +101,9 @@ def save_checkpoint(
         "settings": settings_to_dict(model.settings),
         "task": task,
         "processor": processor.to_json(),
+        "inputs": [key for key in processor.inputs if key in inspect.signature(model.forward).parameters],
+        "optional_inputs": list(model.optional_inputs),
+        "extras": dict(model.extras),
         "tile": tile,
         "overlap": overlap,
         **{name: getattr(model, name) for name in SizeRule.__dataclass_fields__},
@@ -144,6 +149,47 @@ def load_checkpoint(folder: Path | str) -> Checkpoint:
     return Checkpoint(model.eval(), processor, config, config["sha256"])
 
 
+def write_calibration(folder: Path | str, calibration: Mapping[str, Any]) -> None:
+    """Add to a checkpoint what makes its `sigma` honest, in place of an older one; weights and all else stay.
+
+    Args:
+        folder: a checkpoint of a model that gives `sigma`.
+        calibration: `level`, the share of pixels that the interval is to hold (0.9); `scale`, one factor for every
+            output band; `places`, names of those that it was fitted on; more plain values may stand beside them. The
+            meaning of a factor: image +- z * scale * sigma is the interval of `level`, where z is the standard normal
+            quantile of (1 + level) / 2, 1.645 for 0.9. A conformal factor q of |error| / sigma gives scale = q / z.
+
+    Raises:
+        CheckpointError: no checkpoint.
+        UsageError: a calibration that does not fit the model.
+        WriteError: `config.json` cannot be replaced.
+    """
+    folder = Path(folder)
+    config = read_config(folder)
+    bands = [band["name"] for band in config["processor"]["output"]]
+    level, scale, places = (calibration.get(key) for key in ("level", "scale", "places"))
+    if not isinstance(level, float) or not 0 < level < 1:
+        raise UsageError(f"a calibration for the level {level!r}", fix="give a share between 0 and 1, such as 0.9")
+    if not isinstance(scale, list) or len(scale) != len(bands) or not all(map(_is_factor, scale)):
+        raise UsageError(
+            f"a calibration with the scale {scale!r}",
+            fix=f"give {len(bands)} positive numbers, one for each of {', '.join(bands)}",
+        )
+    if not isinstance(places, list) or not all(isinstance(place, str) for place in places):
+        raise UsageError(f"a calibration on the places {places!r}", fix="give a list of their names")
+    if "sigma" not in config.get("extras", {}):
+        raise UsageError(f"the model in {folder} gives no sigma", fix="calibrate one that does")
+    path = folder / CONFIG_FILE
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    temporary = path.with_name(f".{CONFIG_FILE}.partial")
+    try:
+        temporary.write_bytes(_json(stored | {"calibration": dict(calibration)}))
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise WriteError(f"cannot write {path}: {error.strerror or error}", fix="check its permissions") from None
+
+
 def check_checkpoint(folder: Path | str) -> CheckReport:
     """Load the checkpoint and compute its example again.
 
@@ -168,6 +214,10 @@ def check_checkpoint(folder: Path | str) -> CheckReport:
 
 
 _AGAIN = "copy the checkpoint folder again, or write it anew by training"
+
+
+def _is_factor(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value) and value > 0
 
 
 def _read_weights(path: Path, sha256: str) -> dict[str, Tensor]:

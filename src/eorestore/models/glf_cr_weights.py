@@ -1,18 +1,16 @@
-"""Official GLF-CR weight files, which the user supplies, into our model; the one place that reads a .pth file."""
+"""Official GLF-CR weight files, which the user supplies, into our model."""
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import torch
 from torch import Tensor
 
 from eorestore.errors import CheckpointError
 from eorestore.models.glf_cr import GLFCR, GLFCRSettings
+from eorestore.models.weight_files import read_weights
 
 _NAMES: tuple[tuple[str, str], ...] = (
     # (a pattern of our keys, the official key): compared over the whole key without `.weight` or `.bias`
@@ -97,16 +95,7 @@ def official_name(key: str) -> str:
 
 
 def _read(path: Path) -> Mapping[str, Tensor]:
-    if not path.is_file():
-        raise CheckpointError(f"no file at {path}", fix="give the path of the official .pth file")
-    try:
-        # The only reader of the field's own format, here held to tensors: weights_only never runs a file's code.
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, OSError) as error:
-        line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(
-            f"{path} does not hold plain tensors: {line}", fix="take the file from its authors; code is never run"
-        ) from None
+    content = read_weights(path)
     network = content.get("network") if isinstance(content, dict) else None
     if not isinstance(network, dict) or not all(isinstance(value, Tensor) for value in network.values()):
         raise CheckpointError(f"{path} has no key `network` with tensors", fix="take an official GLF-CR file")

@@ -14,10 +14,12 @@ from torch.nn import functional as F
 from eorestore.errors import MaskError
 from eorestore.models.depth_trust import depth_of, trust_by_depth, trust_map
 from eorestore.models.model import Prepared, SceneSample
+from eorestore.models.thin_cloud import REACH as VEIL_REACH
 from eorestore.models.thin_cloud import Veil, learn_veil, unveil
 
 SIGMAS = (2.0, 6.0)  # Gaussian widths in pixels at which the SAR image is seen, besides the image itself
 REACH = 18  # pixels: three times the widest
+REACH_OF_UNVEILED = REACH + VEIL_REACH
 _RIDGE = 1e-3
 _RELAXATIONS = 30
 _SURE = 0.8  # from this share of the ground's variance on, what thin cloud or shadow lets through counts as known

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from eorestore.errors import UnknownNameError
+from eorestore.models.afsst import AFSST
 from eorestore.models.baselines import (
     BandMean,
     Identity,
@@ -16,12 +17,23 @@ from eorestore.models.baselines import (
     SceneEstimate,
     SmoothedSarRegression,
 )
+from eorestore.models.clearview import Clearview
+from eorestore.models.dsen2_cr import DSen2CR
 from eorestore.models.glf_cr import GLFCR
 from eorestore.models.model import Model
+from eorestore.models.sar_opt_cgan import SarOptCGan
 from eorestore.models.settings import settings_from_dict
+from eorestore.models.spa_gan import SpaGan
+from eorestore.models.uncrtaints import UnCRtainTS
 
 MODELS: Mapping[str, type[Model]] = {
+    "afsst": AFSST,
+    "clearview": Clearview,
+    "dsen2-cr": DSen2CR,
     "glf-cr": GLFCR,
+    "sar-opt-cgan": SarOptCGan,
+    "spa-gan": SpaGan,
+    "uncrtaints": UnCRtainTS,
     "identity": Identity,
     "band-mean": BandMean,
     "inpaint": Inpaint,

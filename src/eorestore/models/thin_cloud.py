@@ -30,6 +30,7 @@ _TRUST = 0.3  # of the covariance: inside a hole the estimate is better than a r
 _OPAQUE_FIRST = 2.0  # log odds by which an opaque cloud is preferred to any other share
 _NEIGHBOURS = 0.5  # how much the averaged evidence counts: neighbours are alike, and the model is rough
 _VISIBLE = slice(1, 4)
+_GREY_CLOUD = 0.55  # of bands that are not Sentinel-2's thirteen, where no thick cloud is in the scene
 _BRIGHT_SHARE, _BRIGHT_ENOUGH = 0.05, 0.35
 
 
@@ -122,10 +123,11 @@ def _times(matrix: Tensor, image: Tensor) -> Tensor:
 
 
 def _spectrum(pixels: Tensor) -> Tensor:
-    published = pixels.new_tensor(THICK_CLOUD)
-    if len(pixels) == 0 or pixels.shape[1] != len(THICK_CLOUD):
+    sentinel2 = pixels.shape[1] == len(THICK_CLOUD)
+    published = pixels.new_tensor(THICK_CLOUD) if sentinel2 else pixels.new_full(pixels.shape[1:], _GREY_CLOUD)
+    if len(pixels) == 0:
         return published
-    brightness = pixels[:, _VISIBLE].mean(dim=1)
+    brightness = pixels[:, _VISIBLE if sentinel2 else slice(None)].mean(dim=1)
     limit = torch.quantile(brightness[:: max(1, len(brightness) // 100_000)], 1 - _BRIGHT_SHARE)
     bright = pixels[brightness >= limit.clamp_min(_BRIGHT_ENOUGH)]
     return bright.mean(dim=0) if len(bright) >= 20 else published

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from eorestore.processing.normalize import BandScaling
+from eorestore.processing.normalize import BandScaling, backscatter_scaling, reflectance_scaling
 from eorestore.processing.processor import Processor, dsen2_cr_processor, glf_cr_processor
+from eorestore.raster import SENTINEL2_L1C
 
 CIRRUS_FILL = 0.001  # reflectance of B10 over clear ground: water vapour absorbs nearly all of it
 
@@ -20,8 +21,15 @@ def glf_cr_optional_cirrus_processor() -> Processor:
     return Processor({**base.inputs, "cloudy": optical}, optical, base.scale)
 
 
+def four_band_processor() -> Processor:
+    """Blue, green, red and near infrared in reflectance [0, 1], as GF-CR and M3M-CR have them; SAR as GLF-CR's."""
+    optical = reflectance_scaling(SENTINEL2_L1C.select(("B02", "B03", "B04", "B08")))
+    return Processor({"cloudy": optical, "sar": backscatter_scaling()}, optical)
+
+
 PROCESSORS: Mapping[str, Callable[[], Processor]] = {
     "glf-cr": glf_cr_processor,
     "glf-cr-optional-cirrus": glf_cr_optional_cirrus_processor,
     "dsen2-cr": dsen2_cr_processor,
+    "four-band": four_band_processor,
 }

@@ -166,7 +166,7 @@ def _number(facts: FileFacts, key: str) -> float:
 
 
 def folder_tags(folder: Path) -> dict[str, str]:
-    """Baseline, offset and date of a folder of band files, from metadata.json or a Sentinel-2 MTD_*.xml."""
+    """Baseline, offset, date and sun azimuth of a folder of band files, from metadata.json or Sentinel-2 MTD_*.xml."""
     tags: dict[str, str] = {}
     json_file = folder / "metadata.json"
     if json_file.is_file():
@@ -191,6 +191,12 @@ def folder_tags(folder: Path) -> dict[str, str]:
             tags["RADIO_ADD_OFFSET"] = offset.group(1)
         elif baseline:
             tags["PROCESSING_BASELINE"] = baseline.group(1)
+    for xml in sorted([*folder.glob("MTD_TL.xml"), *folder.glob("GRANULE/*/MTD_TL.xml")]):
+        # the same element also stands in the angles of every band's view
+        text = xml.read_text(errors="replace")
+        sun = re.search(r"<Mean_Sun_Angle>.*?<AZIMUTH_ANGLE[^>]*>\s*([\d.]+)\s*<", text, re.DOTALL)
+        if sun:
+            tags["SUN_AZIMUTH"] = sun.group(1)
     return tags
 
 

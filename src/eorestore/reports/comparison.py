@@ -23,7 +23,7 @@ from eorestore.reports.picture import (
     mean_absolute_error,
     picture,
 )
-from eorestore.reports.tables import Table
+from eorestore.reports.table import Table
 
 LONGEST = 1600
 _STRIP_PIXELS = 4_000_000

@@ -30,7 +30,7 @@ from eorestore.reports.picture import (
     mean_absolute_error,
     picture,
 )
-from eorestore.reports.tables import Cell, Table
+from eorestore.reports.table import Cell, Table
 from eorestore.reports.writing import refuse_existing
 from eorestore.tiling.compositing import Source
 
@@ -45,7 +45,7 @@ _SOURCE_COLOURS = {Source.OBSERVED: "#d8dcd3", Source.RESTORED: "#11705a", Sourc
 _REGIONS = {"": "whole scene", "cloud": "under cloud", "shadow": "in shadow", "clear": "clear"}
 
 RestoreFile = Callable[..., Any]
-"""(optical, *, sar, model, mask, out, overwrite, save_source): `eorestore.restore` on paths."""
+"""(optical, *, sar, model, mask, out, overwrite, save): `eorestore.restore` on paths."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def make_demo(folder: Path, *, restore: RestoreFile, model: str, size: int, seed
         mask=str(folder / "mask.tif"),
         out=restored,
         overwrite=overwrite,
-        save_source=True,
+        save=("source",),
     )
     return write_demo_page(folder, scene)
 

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-_COLOURS = ("#11705a", "#b8500f", "#3b5b92", "#8a6d1d", "#7b3f76", "#5c6862")
-_INK, _LINE = "#3a443f", "#dfdcd2"
+from eorestore.reports.drawing import INK, Drawing, colours, dress, encode, new_figure
 
 
-def training_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], *, score: str = "loss") -> bytes:
-    """PNG with the training loss (left) and a validation score (right) over the steps, a line a run.
+def training_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], *, score: str = "loss") -> Drawing:
+    """A plot with the training loss (left) and a validation score (right) over the steps, a line a run.
 
     runs: name of a run -> the records of its metrics.jsonl; null values leave a gap.
     """
-    figure = _figure()
+    figure = new_figure(3.0)
     left, right = figure.subplots(1, 2)
-    for colour, (name, records) in zip(_cycle(len(runs)), runs.items(), strict=True):
+    for colour, (name, records) in zip(colours(len(runs)), runs.items(), strict=True):
         for axes, kind, key in ((left, "train", "loss"), (right, "validation", score)):
             steps, values = _curve(records, kind=kind, key=key)
             axes.plot(steps, values, color=colour, label=name, linewidth=1.5, marker="." if len(steps) < 30 else "")
@@ -30,38 +24,38 @@ def training_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], *, score: s
     right.set_title(f"Validation: {score}")
     for axes in (left, right):
         axes.set_xlabel("step")
-        _dress(axes)
+        dress(axes)
     if len(runs) > 1:
         right.legend(frameon=False)
-    return _png(figure)
+    return encode(figure)
 
 
-def scores_by_cover(record: Mapping[str, Any], *, score: str = "psnr_cloud") -> bytes:
-    """PNG with the mean score of every model at every cover as bars, the standard deviation as a whisker.
+def scores_by_cover(record: Mapping[str, Any], *, score: str = "psnr_cloud") -> Drawing:
+    """A plot with the mean score of every model at every cover as bars, the standard deviation as a whisker.
 
     record: the JSON of an evaluation. A score that does not exist has no bar.
     """
     groups = {(group["model"], group["cover"]): group["scores"].get(score, {}) for group in record["aggregates"]}
     models = list(dict.fromkeys(model for model, _ in groups))
     covers = list(dict.fromkeys(cover for _, cover in groups))
-    figure = _figure()
+    figure = new_figure(3.0)
     axes = figure.subplots()
     width = 0.8 / max(len(models), 1)
-    for number, (colour, model) in enumerate(zip(_cycle(len(models)), models, strict=True)):
+    for number, (colour, model) in enumerate(zip(colours(len(models)), models, strict=True)):
         found = [groups.get((model, cover), {}) for cover in covers]
         places = [place - 0.4 + (number + 0.5) * width for place in range(len(covers))]
         means, spreads = ([_number(item.get(key)) for item in found] for key in ("mean", "std"))
         whiskers = [0.0 if math.isnan(spread) else spread for spread in spreads]
-        axes.bar(places, means, width * 0.92, yerr=whiskers, color=colour, label=model, error_kw={"ecolor": _INK})
+        axes.bar(places, means, width * 0.92, yerr=whiskers, color=colour, label=model, error_kw={"ecolor": INK})
     axes.set_xticks(
         range(len(covers)), ["real clouds" if cover is None else f"{100 * cover:.0f} %" for cover in covers]
     )
     axes.set_xlabel("cloud cover")
     axes.set_title(score.replace("_", ", "))
-    _dress(axes)
+    dress(axes)
     axes.grid(visible=False, axis="x")
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return _png(figure)
+    return encode(figure)
 
 
 def _curve(records: Iterable[Mapping[str, Any]], *, kind: str, key: str) -> tuple[list[int], list[float]]:
@@ -73,30 +67,3 @@ def _number(value: object) -> float:
     """A JSON score as a float: NaN for null, and for infinity, which has no place on an axis."""
     number = math.nan if value is None else float(str(value))
     return number if math.isfinite(number) else math.nan
-
-
-def _cycle(count: int) -> list[str]:
-    return [_COLOURS[index % len(_COLOURS)] for index in range(count)]
-
-
-def _figure() -> Figure:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(10.0, 3.4), dpi=150, layout="constrained", facecolor="white")
-
-
-def _dress(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(_LINE)
-    axes.tick_params(colors=_INK, labelsize=9)
-    axes.grid(visible=True, color=_LINE, linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.title.set_color(_INK)
-    axes.title.set_fontsize(11)
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    # Without the version that matplotlib stamps, the same record gives the same bytes everywhere.
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from eorestore import __version__
 from eorestore.errors import DataError, GridError
+from eorestore.reports.drawing import Drawing
 from eorestore.reports.histogram import Histogram, to_svg
 from eorestore.reports.png import encode_png
-from eorestore.reports.tables import Table, format_cell
+from eorestore.reports.table import Table, format_cell
 from eorestore.reports.writing import write_complete
 
 
@@ -43,11 +44,12 @@ class Layer:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a report: a table, a figure (PNG), or both, under a heading."""
+    """A part of a report: a table, a figure, or both, under a heading. note: what stands below, such as its source."""
 
     heading: str
     table: Table | None = None
-    figure: bytes | None = None
+    figure: Drawing | None = None
+    note: str = ""
 
     @property
     def slug(self) -> str:
@@ -134,10 +136,10 @@ def _slug(name: str) -> str:
 
 
 def _content(section: Section) -> str:
-    table = _table(section.table) if section.table is not None else ""
-    if section.figure is None:
-        return table
-    return f'{table}<img class="plot" alt="{html.escape(section.heading)}" src="{_data_uri(section.figure)}">'
+    content = _table(section.table) if section.table is not None else ""
+    if section.figure is not None:
+        content += f'<img class="plot" alt="{html.escape(section.heading)}" src="{_data_uri(section.figure.png)}">'
+    return content + (f'<p class="note">{html.escape(section.note)}</p>' if section.note else "")
 
 
 def _data_uri(png: bytes) -> str:
@@ -199,10 +201,7 @@ def _section(heading: str, content: str) -> str:
 
 
 def _table(table: Table) -> str:
-    words = [
-        "" if any(isinstance(row[index], int | float) for row in table.rows) else ' class="words"'
-        for index in range(len(table.columns))
-    ]
+    words = ["" if flag else ' class="words"' for flag in table.to_the_right]
     head = "".join(
         f'<th{style} scope="col">{html.escape(name)}</th>' for style, name in zip(words, table.columns, strict=True)
     )

@@ -1,90 +1,96 @@
-"""A report on runs as report.md, index.html and figures, from their records alone; knows no model and no data."""
+"""A report as report.md, index.html and figures, from records alone; knows no model and no data."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from eorestore.errors import DataError, UsageError
-from eorestore.experiments.record import Record, read_record
-from eorestore.reports.figures import scores_by_cover, training_curves
+from eorestore.experiments.record import Record
+from eorestore.reports.case_grids import case_sections
+from eorestore.reports.evaluation_report import comparison_sections, evaluation_sections
+from eorestore.reports.figures import training_curves
+from eorestore.reports.hopes import NOTE as HOPES_NOTE
+from eorestore.reports.hopes import hope_table
+from eorestore.reports.latex import write_generated
 from eorestore.reports.page import Section, write_sections
-from eorestore.reports.tables import Table, table_of, to_markdown
+from eorestore.reports.provenance import describe_data, describe_machine, provenance, short_commit
+from eorestore.reports.sources import Run, Sources, read_sources
+from eorestore.reports.study_report import study_sections
+from eorestore.reports.table import Table, to_markdown
+from eorestore.reports.version_pictures import version_sections
 from eorestore.reports.writing import write_complete
-from eorestore.training.log import Record as LogRecord
-from eorestore.training.log import read_log
 
 _MEGABYTE = 1024 * 1024
 
 
-@dataclass(frozen=True)
-class Run:
-    """A run folder as its files tell it.
+def write_report(folder: Path, paths: Sequence[Path], *, latex: Path | None = None, pictures: int = 0) -> Path:
+    """Write report.md, index.html and figures into `folder`; returns the HTML file.
 
-    record: None while a training still runs. log: records of metrics.jsonl; empty for an evaluation.
+    Args:
+        folder: where the report goes.
+        paths: folders of trainings, evaluations, comparisons and studies, and files of records.
+        latex: folder of a paper; its tables and figures are written into `latex`/generated.
+        pictures: scenes that every main row of a study restores anew, to be shown side by side; see
+            `version_pictures`.
+
+    Raises:
+        UsageError: nothing is named, or two of one name. DataError: what is named is no record. WriteError.
     """
-
-    name: str
-    record: Record | None
-    log: tuple[LogRecord, ...]
-
-
-def read_run(folder: Path) -> Run:
-    """The run in `folder`. Raises DataError where there is none."""
-    log = tuple(read_log(folder / "metrics.jsonl"))
-    records = [folder / name for name in ("record.json", "evaluation.json") if (folder / name).is_file()]
-    if not log and not records:
-        raise DataError(
-            f"{folder} holds no record.json, evaluation.json or metrics.jsonl",
-            fix="give the folder of a training or an evaluation",
-        )
-    return Run(folder.name, read_record(records[0]) if records else None, log)
-
-
-def write_report(folder: Path, runs: Sequence[Path]) -> Path:
-    """Write report.md, index.html and figures about `runs` into `folder`; returns the HTML file.
-
-    Raises UsageError without a run or with two of one name, DataError, WriteError.
-    """
-    found = [read_run(path) for path in runs]
-    names = [run.name for run in found]
-    if not names or len(set(names)) < len(names):
-        raise UsageError(
-            f"a report needs runs of different names, not: {', '.join(names) or 'none'}", fix="name each run once"
-        )
-    sections = [Section("Runs", table=_overview(found)), *_trainings(found)]
-    sections += [
-        _evaluation(run.name, run.record)
-        for run in found
-        if run.record is not None and "aggregates" in run.record.scores
-    ]
-    title = names[0] if len(names) == 1 else f"{len(names)} runs"
-    summary = "Every number here stands in the records of the runs: " + ", ".join(names) + "."
+    sources = read_sources(paths)
+    sections = report_sections(sources, pictures=pictures)
+    title = sources.names[0] if len(sources.names) == 1 else f"Report on {len(sources.names)} records"
+    summary = "Every number here stands in the records: " + ", ".join(sources.names) + "."
     for section in sections:
         if section.figure is not None:
-            write_complete(folder / f"{section.slug}.png", section.figure)
+            write_complete(folder / f"{section.slug}.png", section.figure.png)
     write_complete(folder / "report.md", _markdown(title, summary, sections))
     page = folder / "index.html"
     write_sections(page, title=title, summary=summary, sections=sections)
+    if latex is not None:
+        write_generated(latex, sections)
     return page
 
 
-def _overview(runs: Sequence[Run]) -> Table:
-    columns = ("Run", "Kind", "Date", "Commit", "Machine", "Seconds", "Peak memory, MB")
-    return Table(columns, tuple(_overview_row(run) for run in runs))
+def report_sections(sources: Sources, *, pictures: int = 0) -> list[Section]:
+    """All that is known of the sources: studies first, then hopes, comparisons, evaluations, cases and trainings."""
+    sections = [Section("Records", table=_overview(sources))]
+    for study in sources.studies:
+        sections += study_sections(study, profiles=sources.profiles)
+        if pictures:
+            sections += version_sections(study, scenes=pictures)
+    if sources.studies:
+        records = [record for study in sources.studies for record in study.records]
+        records += [item.record for item in sources.comparisons]
+        table = hope_table(sources.studies, profiles=sources.profiles)
+        sections.append(Section("What the plan hoped for", table=table, note=f"{HOPES_NOTE} {provenance(records)}"))
+    for comparison in sources.comparisons:
+        sections += comparison_sections(comparison)
+    for evaluation in sources.evaluations:
+        sections += evaluation_sections(evaluation)
+    return [*sections, *case_sections(sources.evaluations), *_trainings(sources.runs)]
 
 
-def _overview_row(run: Run) -> tuple[str | float | int | None, ...]:
-    if run.record is None:
-        return run.name, "training, not finished", None, None, None, _seconds(run), None
-    record = run.record
+def _overview(sources: Sources) -> Table:
+    columns = ("Record", "Kind", "Date", "Commit", "Machine", "Data", "Seconds", "Peak memory, MB")
+    named = [(run.name, run.record) for run in sources.runs if run.record is not None]
+    named += [(study.name, study.summary) for study in sources.studies]
+    named += [(item.name, item.record) for item in (*sources.evaluations, *sources.comparisons)]
+    open_runs = [
+        (run.name, "training, not finished", None, None, None, None, _seconds(run), None)
+        for run in sources.runs
+        if run.record is None
+    ]
+    return Table(columns, (*(_overview_row(name, record) for name, record in named), *open_runs))
+
+
+def _overview_row(name: str, record: Record) -> tuple[str | float | int | None, ...]:
     return (
-        run.name,
+        name,
         record.kind,
         record.date[:10],
-        record.commit if " " in record.commit else record.commit[:9] + record.commit[40:],
-        f"{record.machine.device}, {record.machine.cores} cores",
+        short_commit(record.commit),
+        describe_machine(record.machine),
+        describe_data([record]),
         round(record.seconds),
         round(record.peak_memory_bytes / _MEGABYTE),
     )
@@ -100,6 +106,7 @@ def _trainings(runs: Sequence[Run]) -> list[Section]:
     logs = {run.name: run.log for run in runs if run.log}
     if not logs:
         return []
+    source = provenance(run.record for run in runs if run.record is not None) if any(run.record for run in runs) else ""
     validated = {name: [record for record in log if record["kind"] == "validation"] for name, log in logs.items()}
     scores = list(
         dict.fromkeys(
@@ -117,14 +124,8 @@ def _trainings(runs: Sequence[Run]) -> list[Section]:
     ]
     curve = "psnr" if "psnr" in scores else "loss"
     table = Table(("Run", "Step", *scores), tuple(rows))
-    return [Section("Last validation", table=table), Section("Curves", figure=training_curves(logs, score=curve))]
-
-
-def _evaluation(name: str, record: Record) -> Section:
-    found = {key for group in record.scores["aggregates"] for key in group["scores"]}
-    bars = next((score for score in ("psnr_cloud", "psnr") if score in found), None)
-    figure = scores_by_cover(record.scores, score=bars) if bars else None
-    return Section(f"Evaluation {name}", table=table_of(record.scores), figure=figure)
+    figure = training_curves(logs, score=curve)
+    return [Section("Last validation", table=table, note=source), Section("Curves", figure=figure, note=source)]
 
 
 def _markdown(title: str, summary: str, sections: Sequence[Section]) -> str:
@@ -135,4 +136,6 @@ def _markdown(title: str, summary: str, sections: Sequence[Section]) -> str:
             parts.append(to_markdown(section.table).rstrip("\n"))
         if section.figure is not None:
             parts.append(f"![{section.heading}]({section.slug}.png)")
+        if section.note:
+            parts.append(section.note)
     return "\n\n".join(parts) + "\n"

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from eorestore.restorer.restore import Restored, Restorer, load_restorer, restore_raster
+    from eorestore.restorer.memory import Restored, restore_raster
+    from eorestore.restorer.restore import Restorer, load_restorer
 
 __all__ = ["Restored", "Restorer", "load_restorer", "restore_raster"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - the module's own attributes
     if name in __all__:
-        from eorestore.restorer import restore
+        from eorestore.restorer import memory
 
-        return getattr(restore, name)
+        return getattr(memory, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,19 +7,19 @@ import os
 import shutil
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from eorestore.errors import EorestoreError, UsageError, WriteError
 from eorestore.models.model import Prepared
 from eorestore.restorer.plan import Layout
+from eorestore.restorer.rows import Rows
 from eorestore.restorer.scene import PackedMask
 
 _STRIP = 256
@@ -29,8 +29,9 @@ _SETTINGS = "settings.json"
 class Journal:
     """A folder beside the output: rows at fixed offsets, and a line for each strip once it is safely on disk.
 
-    image.raw (row, band, x) and source.raw (row, x) are written in place; journal.jsonl gets one line a strip after
-    fsync, with a checksum. settings.json names the run; a folder of another run is refused.
+    image.raw (row, band, x), source.raw (row, x) and, where there are maps, maps.raw (row, band, x) are written in
+    place; journal.jsonl gets one line a strip after fsync, with a checksum. settings.json names the run; a folder of
+    another run is refused.
     """
 
     def __init__(self, folder: Path, layout: Layout, *, identity: Mapping[str, Any], resume: bool) -> None:
@@ -43,46 +44,50 @@ class Journal:
                 self.rows_done = self._verified_rows()
             else:
                 self._begin()
-            self._image, self._source = self._open("image.raw"), self._open("source.raw")
+            self._files = [(self._open(name), size) for name, size in self._row_sizes().items()]
             self._lines = (folder / "journal.jsonl").open("a")
         except OSError as error:
             if self.rows_done == 0:
                 shutil.rmtree(folder, ignore_errors=True)
             raise _cannot_write(folder, error) from None
 
-    def write(self, first: int, raw: NDArray[Any], source: NDArray[np.uint8]) -> None:
+    def write(self, rows: Rows) -> None:
         """One finished strip of rows; on disk when this returns. Raises WriteError."""
-        count = raw.shape[1]
-        block = np.ascontiguousarray(raw.swapaxes(0, 1))
+        blocks = [np.ascontiguousarray(rows.raw.swapaxes(0, 1)), np.ascontiguousarray(rows.source)]
+        if self.layout.maps:
+            blocks.append(np.ascontiguousarray(rows.maps.swapaxes(0, 1)))
+        checksum = 0
         try:
-            self._image.seek(first * self.layout.row_bytes)
-            self._image.write(block.data)
-            self._source.seek(first * self.layout.size[1])
-            self._source.write(np.ascontiguousarray(source).data)
-            for handle in (self._image, self._source):
-                handle.flush()
-                os.fsync(handle.fileno())
-            checksum = zlib.crc32(np.ascontiguousarray(source).data, zlib.crc32(block.data))
-            self._lines.write(json.dumps({"row": first, "rows": count, "crc": checksum}) + "\n")
+            for (file, size), block in zip(self._files, blocks, strict=True):
+                file.seek(rows.first * size)
+                file.write(block.data)
+                checksum = zlib.crc32(block.data, checksum)
+            for file, _ in self._files:
+                file.flush()
+                os.fsync(file.fileno())
+            self._lines.write(json.dumps({"row": rows.first, "rows": rows.height, "crc": checksum}) + "\n")
             self._lines.flush()
             os.fsync(self._lines.fileno())
         except OSError as error:
             raise _cannot_write(self.folder, error) from None
-        self.rows_done = first + count
+        self.rows_done = rows.end
 
-    def read(self, first: int, count: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """Rows that were written: raw (band, y, x) and source (y, x)."""
+    def read(self, first: int, count: int) -> Rows:
+        """Rows that were written."""
         width = self.layout.size[1]
-        self._image.seek(first * self.layout.row_bytes)
-        block = np.frombuffer(self._image.read(count * self.layout.row_bytes), self.layout.dtype)
-        self._source.seek(first * width)
-        source = np.frombuffer(self._source.read(count * width), np.uint8)
-        return block.reshape(count, self.layout.bands, width).swapaxes(0, 1), source.reshape(count, width)
+        found = []
+        for file, size in self._files:
+            file.seek(first * size)
+            found.append(file.read(count * size))
+        raw = np.frombuffer(found[0], self.layout.dtype).reshape(count, self.layout.bands, width).swapaxes(0, 1)
+        source = np.frombuffer(found[1], np.uint8).reshape(count, width)
+        stored = np.frombuffer(found[2] if self.layout.maps else b"", np.float32)
+        return Rows(first, raw, source, stored.reshape(count, self.layout.maps, width).swapaxes(0, 1))
 
-    def strips(self) -> Iterator[tuple[int, NDArray[Any], NDArray[np.uint8]]]:
+    def strips(self) -> Iterator[Rows]:
         """Everything that was written, from the top, in strips of at most 256 rows."""
         for first in range(0, self.rows_done, _STRIP):
-            yield first, *self.read(first, min(_STRIP, self.rows_done - first))
+            yield self.read(first, min(_STRIP, self.rows_done - first))
 
     def save_survey(self, mask: PackedMask | None, prepared: Prepared, facts: Mapping[str, float]) -> None:
         """What was learned before the first strip, so that a resumed run uses the very same numbers."""
@@ -121,10 +126,11 @@ class Journal:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close the files. An interruption leaves the folder for a later run; success and errors leave nothing."""
-        for handle in (self._image, self._source, self._lines):
+        closing = [file.close for file, _ in self._files]
+        for close in (*closing, self._lines.close):
             # A full disk fails again when what is still buffered is flushed; the first error has been told.
             with suppress(OSError):
-                handle.close()
+                close()
         if kind is None or issubclass(kind, EorestoreError):
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -134,6 +140,11 @@ class Journal:
         unfinished = self.folder / f"{_SETTINGS}.partial"
         unfinished.write_text(json.dumps(self._identity, indent=1))
         unfinished.replace(self.folder / _SETTINGS)
+
+    def _row_sizes(self) -> dict[str, int]:
+        """Bytes of a row in every file, in the order of the checksum."""
+        sizes = {"image.raw": self.layout.row_bytes, "source.raw": self.layout.size[1]}
+        return sizes | ({"maps.raw": self.layout.map_bytes} if self.layout.maps else {})
 
     def _open(self, name: str) -> BinaryIO:
         path = self.folder / name
@@ -152,9 +163,9 @@ class Journal:
         """Rows in unbroken order whose checksums hold; a torn last line or block is dropped."""
         path = self.folder / "journal.jsonl"
         done, kept = 0, []
-        width = self.layout.size[1]
         lines = path.read_text().splitlines() if path.is_file() else []
-        with self._open("image.raw") as image, self._open("source.raw") as source:
+        with ExitStack() as stack:
+            files = [(stack.enter_context(self._open(name)), size) for name, size in self._row_sizes().items()]
             for line in lines:
                 try:
                     entry = json.loads(line)
@@ -162,10 +173,11 @@ class Journal:
                     break
                 if entry["row"] != done:
                     break
-                image.seek(done * self.layout.row_bytes)
-                source.seek(done * width)
-                found = zlib.crc32(image.read(entry["rows"] * self.layout.row_bytes))
-                if zlib.crc32(source.read(entry["rows"] * width), found) != entry["crc"]:
+                found = 0
+                for file, size in files:
+                    file.seek(done * size)
+                    found = zlib.crc32(file.read(entry["rows"] * size), found)
+                if found != entry["crc"]:
                     break
                 done += entry["rows"]
                 kept.append(line)

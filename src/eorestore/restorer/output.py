@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from glob import escape
@@ -11,16 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eorestore.errors import BandError, UsageError, WriteError
 from eorestore.raster import Window
 from eorestore.raster.encoding import Encoding
 from eorestore.raster.files import RasterFile, RasterWriter, open_raster
 from eorestore.raster.products import band_files
+from eorestore.restorer.maps import NO_MAPS, SOURCE, MapStack
+from eorestore.restorer.rows import Rows
 from eorestore.tiling.compositing import Source
 
 SOURCE_ENCODING = Encoding("uint8", nodata=float(Source.NODATA))
+MAP_ENCODING = Encoding("float32", nodata=float("nan"))
 _BAND_STRIP = 1024
 
 
@@ -36,10 +38,9 @@ class Target:
         """Whether the result is a folder of band files."""
         return self.path.suffix == ""
 
-    @property
-    def source_path(self) -> Path:
-        """The source layer's file."""
-        return self._beside("source.tif")
+    def map_path(self, name: str) -> Path:
+        """The file of the map called `name`; the source layer is one."""
+        return self.path.with_name(f"{self.path.name.removesuffix('.tif').removesuffix('.cog')}.{name}.tif")
 
     @property
     def sidecar(self) -> Path:
@@ -56,12 +57,12 @@ class Target:
         """The folder of an unfinished run."""
         return self.path.with_name(f"{self.path.name}.partial")
 
-    def _beside(self, ending: str) -> Path:
-        return self.path.with_name(f"{self.path.name.removesuffix('.tif').removesuffix('.cog')}.{ending}")
 
+def target_for(path: Path, *, cog: bool, overwrite: bool, save: Sequence[str] = ()) -> Target:
+    """What `path` asks for, with the maps named `save` beside it.
 
-def target_for(path: Path, *, cog: bool, overwrite: bool, save_source: bool = False) -> Target:
-    """What `path` asks for. Raises UsageError for an unknown suffix, WriteError where something stands there."""
+    Raises UsageError for an unknown suffix, WriteError where something stands there.
+    """
     if path.suffix.lower() not in {".tif", ".tiff", ""}:
         raise UsageError(
             f"{path.name}: no output format {path.suffix}", fix="use .tif, .cog.tif, or a name without suffix (folder)"
@@ -69,7 +70,7 @@ def target_for(path: Path, *, cog: bool, overwrite: bool, save_source: bool = Fa
     if not path.parent.is_dir():
         raise WriteError(f"there is no folder {path.parent}", fix="create it first")
     target = Target(path, cog or path.name.lower().endswith(".cog.tif"))
-    for place in (path, target.source_path) if save_source else (path,):
+    for place in (path, *(target.map_path(name) for name in save)):
         if place.exists() and not overwrite:
             raise WriteError(f"{place} exists already", fix="choose another name or add --overwrite")
     if not path.exists():
@@ -84,16 +85,32 @@ def target_for(path: Path, *, cog: bool, overwrite: bool, save_source: bool = Fa
 
 
 class Output:
-    """Open writers for the image and, if asked for, the source layer; `write` takes finished rows in order."""
+    """Open writers for the image, its maps and, if asked for, the source layer; `write` takes finished rows in order.
 
-    def __init__(self, target: Target, optical: RasterFile, *, tags: Mapping[str, str], save_source: bool) -> None:
-        self.target, self.optical, self.tags = target, optical, tags
+    map_tags: further tags of a map, by its name.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        optical: RasterFile,
+        *,
+        tags: Mapping[str, str],
+        save_source: bool,
+        maps: MapStack = NO_MAPS,
+        map_tags: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
+        self.target, self.optical, self.tags, self.maps = target, optical, tags, maps
         grid = optical.grid
         self._keep_source = save_source
+        self._map_paths = [target.map_path(name) for name in maps.names]
         self._image_path = target.path.with_name(f".{target.path.name}.whole.tif") if target.is_folder else target.path
-        self._source_path = target.source_path if save_source else target.path.with_name(f".{target.path.name}.src.tif")
-        _remove_stale(self._image_path, self._source_path)
+        self._source_path = (
+            target.map_path(SOURCE) if save_source else target.path.with_name(f".{target.path.name}.src.tif")
+        )
+        _remove_stale(self._image_path, self._source_path, *self._map_paths)
         self._source: RasterWriter | None = None
+        self._maps: dict[str, RasterWriter] = {}
         with ExitStack() as stack:
             self._image = stack.enter_context(
                 RasterWriter(
@@ -117,14 +134,27 @@ class Output:
                         tags=tags,
                     )
                 )
+            for layer, path in zip(maps.layers, self._map_paths, strict=True):
+                self._maps[layer.name] = stack.enter_context(
+                    RasterWriter(
+                        path,
+                        grid=grid,
+                        encoding=MAP_ENCODING,
+                        descriptions=layer.bands,
+                        units=(str(layer.unit),) * len(layer.bands),
+                        tags={**tags, **(map_tags or {}).get(layer.name, {})},
+                    )
+                )
             self._stack = stack.pop_all()
 
-    def write(self, first: int, raw: NDArray[Any], source: NDArray[np.uint8]) -> None:
-        """Finished rows from scene row `first` on."""
-        window = Window(first, 0, raw.shape[1], raw.shape[2])
-        self._image.write(window, raw)
+    def write(self, rows: Rows) -> None:
+        """Finished rows with the bands of all maps."""
+        window = Window(rows.first, 0, *rows.source.shape)
+        self._image.write(window, rows.raw)
         if self._source is not None:
-            self._source.write(window, source[None])
+            self._source.write(window, rows.source[None])
+        for name, values in self.maps.split(rows.maps).items():
+            self._maps[name].write(window, values)
 
     def __enter__(self) -> Output:
         return self
@@ -135,8 +165,9 @@ class Output:
             if kind is None and self.target.is_folder:
                 self._split()
         except WriteError:
-            # The source layer takes its name first; without the image it would be half a result.
-            self._source_path.unlink(missing_ok=True)
+            # Maps and source layer take their names first; without the image they would be half a result.
+            for path in (self._source_path, *self._map_paths):
+                path.unlink(missing_ok=True)
             raise
         finally:
             if self.target.is_folder:

@@ -19,11 +19,12 @@ _DEFAULT_TILE = 256
 
 @dataclass(frozen=True)
 class Layout:
-    """What a row of the result weighs: bands and dtype of the image, and the width of both layers."""
+    """What a row of the result weighs: bands and dtype of the image, width, and bands of float32 maps."""
 
     bands: int
     dtype: str
     size: tuple[int, int]
+    maps: int = 0
 
     @property
     def row_bytes(self) -> int:
@@ -31,9 +32,14 @@ class Layout:
         return self.bands * self.size[1] * np.dtype(self.dtype).itemsize
 
     @property
+    def map_bytes(self) -> int:
+        """Bytes of one row of all maps."""
+        return self.maps * self.size[1] * 4
+
+    @property
     def total_bytes(self) -> int:
-        """Bytes of image and source layer together."""
-        return self.size[0] * (self.row_bytes + self.size[1])
+        """Bytes of image, source layer and maps together."""
+        return self.size[0] * (self.row_bytes + self.map_bytes + self.size[1])
 
 
 @dataclass(frozen=True)
@@ -76,12 +82,18 @@ def plan_scene(size: tuple[int, int], facts: ModelFacts) -> TilePlan:
     )
 
 
-def megabytes(plan: TilePlan, *, bands: int, dtype: str, facts: ModelFacts, batch: int, masked: bool) -> int:
-    """Estimated peak memory in MB: a few strips of rows, the tiles in the model, and what is loaded anyway."""
+def megabytes(
+    plan: TilePlan, *, bands: int, dtype: str, facts: ModelFacts, batch: int, masked: bool, maps: int = 0
+) -> int:
+    """Estimated peak memory in MB: a few strips of rows, the tiles in the model, and what is loaded anyway.
+
+    maps: bands of all maps that are saved besides the `bands` of the image.
+    """
     width = plan.size[1]
     rows = max(row[0].window.height for row in plan.rows)
     strip = rows * width * bands
-    raw, floats = strip * np.dtype(dtype).itemsize, strip * 4
+    # maps lie in the mosaic, in the rows that wait for their context, and in those on their way to a file
+    raw, floats = strip * np.dtype(dtype).itemsize, (strip + 3 * rows * width * maps) * 4
     context = 2 if masked else 1
     strips = raw * (3 + context) + floats * (1 + context)
     tile = max(tile.window.height * tile.window.width for tile in plan)
@@ -91,14 +103,24 @@ def megabytes(plan: TilePlan, *, bands: int, dtype: str, facts: ModelFacts, batc
 
 
 def fit_budget(
-    size: tuple[int, int], facts: ModelFacts, *, budget: int, bands: int, dtype: str, batch: int, masked: bool
+    size: tuple[int, int],
+    facts: ModelFacts,
+    *,
+    budget: int,
+    bands: int,
+    dtype: str,
+    batch: int,
+    masked: bool,
+    maps: int = 0,
 ) -> ModelFacts:
     """The facts with the largest tile whose estimate stays within `budget` MB. Raises UsageError where none does."""
     step = max(facts.rule.multiple_of, facts.rule.phase, 16)
     for tile in range(max(facts.tile, step), step - 1, -step):
         overlap = min(facts.overlap, tile // 4)
         trial = ModelFacts(facts.resolved, facts.rule, tile, overlap, facts.config)
-        need = megabytes(plan_scene(size, trial), bands=bands, dtype=dtype, facts=trial, batch=batch, masked=masked)
+        need = megabytes(
+            plan_scene(size, trial), bands=bands, dtype=dtype, facts=trial, batch=batch, masked=masked, maps=maps
+        )
         if need <= budget:
             return trial
     raise UsageError(f"no tile fits into {budget} MB", fix=f"allow at least {need} MB or take --batch 1")

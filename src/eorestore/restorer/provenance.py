@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 from eorestore import __version__
 from eorestore.raster import Unit
 from eorestore.raster.files import RasterFile
+from eorestore.restorer.maps import CONSISTENCY, SOURCE
 from eorestore.restorer.plan import ModelFacts
 
 if TYPE_CHECKING:
@@ -26,9 +29,11 @@ def identity(request: Request, sha256: str | None, tile: int, overlap: int) -> d
         key: getattr(request, key)
         for key in ("model", "mask", "bands", "sar_bands", "s2_offset", "bbox", "batch", "precision", "tta", "device")
     }
+    # the source layer is always in the journal, and consistency is made from what is
+    maps = {"maps": sorted(set(request.save) - {SOURCE, CONSISTENCY})}
     units = {"unit": request.unit and str(request.unit), "sar_unit": request.sar_unit and str(request.sar_unit)}
     tiling = {"tile": tile, "overlap": overlap}
-    return {**files, **settings, **units, **tiling, "weights": sha256, "version": __version__}
+    return {**files, **settings, **maps, **units, **tiling, "weights": sha256, "version": __version__}
 
 
 def _stamp(path: Path) -> list[Any]:
@@ -76,3 +81,24 @@ def output_tags(optical: RasterFile, name: str, sha256: str | None, facts: Model
     if optical.bands.bands[0].unit is Unit.REFLECTANCE and optical.encoding.is_integer and not optical.declares_scale:
         tags["EORESTORE_S2_OFFSET"] = str(round(-optical.encoding.offset / optical.encoding.scale))
     return tags
+
+
+def sigma_facts(calibration: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What a sidecar says of the sigma map: `calibrated` for which level and where, or `as predicted`."""
+    if calibration is None:
+        return {"sigma": "as predicted"}
+    return {
+        "sigma": "calibrated",
+        "sigma_level": calibration["level"],
+        "sigma_interval": NormalDist().inv_cdf((1 + calibration["level"]) / 2),
+        "sigma_places": list(calibration["places"]),
+    }
+
+
+def sigma_tags(calibration: Mapping[str, Any] | None) -> dict[str, str]:
+    """The same as tags of the sigma map's file."""
+    facts = sigma_facts(calibration)
+    return {
+        f"EORESTORE_{name.upper()}": ", ".join(value) if isinstance(value, list) else str(value)
+        for name, value in facts.items()
+    }

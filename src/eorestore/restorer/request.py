@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eorestore.errors import DataError, UsageError
-from eorestore.raster import Unit
+from eorestore.raster import BandSet, Unit
 from eorestore.raster.files import RasterFile, open_raster
 from eorestore.raster.products import Declared
 from eorestore.restorer.checks import check_values
+from eorestore.restorer.output import Target, target_for
 from eorestore.restorer.scene import Scene
 
 logger = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ _DAYS = 6
 class Request:
     """What is to be restored and how; the fields are the options of `eorestore restore`.
 
-    Raises UsageError for values that make no sense.
+    save: names of maps to keep beside the image; see `restorer.maps`. Raises UsageError for values that make no sense.
     """
 
     optical: Path
@@ -44,13 +45,14 @@ class Request:
     device: str = "cpu"
     precision: str = "fp32"
     tta: bool = False
-    save_source: bool = False
+    save: tuple[str, ...] = ()
     cog: bool = False
     overwrite: bool = False
     resume: bool = False
     journal: bool = True
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "save", tuple(dict.fromkeys(name.strip() for name in self.save if name.strip())))
         if self.precision not in {"fp32", "bf16"}:
             raise UsageError(f"no precision {self.precision!r}", fix="use fp32 or bf16")
         if self.batch < 1:
@@ -90,6 +92,16 @@ class Inputs:
     date_gap_days: float | None
 
     @property
+    def bands(self) -> dict[str, BandSet]:
+        """Bands of the inputs by the model's keywords."""
+        return {"cloudy": self.optical.bands} | ({"sar": self.sar.bands} if self.sar else {})
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Names of the inputs by the model's keywords, for messages."""
+        return {"cloudy": self.optical.path.name, "sar": self.sar.path.name if self.sar else "sar"}
+
+    @property
     def scene(self) -> Scene:
         """The inputs by the model's keywords."""
         files = {"cloudy": self.optical} | ({"sar": self.sar} if self.sar else {})
@@ -101,6 +113,21 @@ class Inputs:
                 f"{self.optical.path.name} has the tag SUN_AZIMUTH={azimuth!r}, which is no number",
                 fix="write degrees clockwise from north, or remove the tag",
             ) from None
+
+
+def open_target(request: Request) -> Target:
+    """Where the result goes. Raises UsageError, and WriteError where something stands there."""
+    target = target_for(request.out, cog=request.cog, overwrite=request.overwrite, save=request.save)
+    if target.is_folder and request.optical.is_file():
+        raise UsageError(
+            f"{request.out} would be a folder of band files; {request.optical.name} is one file",
+            fix=f"name the result {request.out.name}.tif",
+        )
+    places = {place.resolve(): place for place in (request.out, *(target.map_path(name) for name in request.save))}
+    for path in (request.optical, request.sar, request.mask_file):
+        if path is not None and path.resolve() in places:
+            raise UsageError(f"{places[path.resolve()]} is an input", fix="write the result to another name")
+    return target
 
 
 def open_inputs(request: Request) -> Inputs:

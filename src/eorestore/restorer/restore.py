@@ -1,8 +1,8 @@
-"""A loaded model ready for scenes, and restoring a Raster in memory."""
+"""A loaded model ready for scenes: checked against them, and run over them; knows no file."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,28 +10,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from eorestore.errors import GridError, UsageError
+from eorestore.errors import UsageError
 from eorestore.models.catalogue import SizeRule
 from eorestore.models.checkpoint import Checkpoint, load_checkpoint
 from eorestore.models.model import Model, Prepared
 from eorestore.models.table import build_model
 from eorestore.processing import BandScale, BandScaling, Processor
 from eorestore.processing.normalize import backscatter_scaling
-from eorestore.raster import BandSet, Raster
+from eorestore.raster import BandSet
+from eorestore.restorer.consistency import SarFit, fit_sar
+from eorestore.restorer.inference import Execution, forward_keywords
+from eorestore.restorer.maps import NO_MAPS, MapStack, check_maps, model_maps
 from eorestore.restorer.plan import ModelFacts, model_facts, plan_scene
-from eorestore.restorer.scene import MaskOfWindow, MemoryPixels, PackedMask, Scene
-from eorestore.restorer.stream import Execution, Progress, Sink, Stream, forward_keywords
+from eorestore.restorer.requirements import check_inputs, lenient
+from eorestore.restorer.rows import Progress, Sink
+from eorestore.restorer.scene import MaskOfWindow, PackedMask, Scene
+from eorestore.restorer.stream import Stream
 from eorestore.restorer.survey import Survey, automatic_mask, network_mask, survey
 from eorestore.tiling.tiles import TilePlan
-
-
-@dataclass(frozen=True)
-class Restored:
-    """A restored scene: the raster, and for each pixel where it comes from (`tiling.compositing.Source`)."""
-
-    raster: Raster
-    source: NDArray[np.uint8]
-    extras: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -50,13 +46,50 @@ class Restorer:
         """The input that is restored."""
         return next(iter(self.processor.inputs))
 
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """Inputs of the processor that the model takes, the one that is restored among them."""
+        keywords = forward_keywords(self.model)
+        return tuple(key for key in self.processor.inputs if key in keywords or key == self.primary)
+
+    @property
+    def calibration(self) -> Mapping[str, Any] | None:
+        """What makes `sigma` honest, where the checkpoint has it; see `models.checkpoint.write_calibration`."""
+        return self.facts.config.get("calibration")
+
+    def with_model(self, model: Model) -> Restorer:
+        """The same with another network of the same wiring, such as one adapted to a scene."""
+        return replace(self, model=model.to(self.execution.device).eval())
+
     def check(self, inputs: Mapping[str, BandSet], *, names: Mapping[str, str]) -> None:
         """Whether the inputs can serve; `names` is for messages. Raises UsageError, BandError, UnitError."""
-        wanted = [key for key in self.processor.inputs if key in forward_keywords(self.model) or key == self.primary]
-        for key in wanted:
-            if key not in inputs:
-                raise UsageError(f"{self.name} needs a {key} scene", fix=f"give it with --{key}")
-            self.processor.check(key, inputs[key], source=names[key])
+        check_inputs(
+            self.name,
+            self.processor,
+            inputs=inputs,
+            names=names,
+            wanted=self.wanted,
+            optional=self.model.optional_inputs,
+        )
+
+    def absent(self, scene: Scene) -> tuple[str, ...]:
+        """Inputs that the model takes and the scene lacks."""
+        return tuple(key for key in self.wanted if key not in scene.inputs)
+
+    def maps(self, save: Sequence[str], scene: Scene) -> MapStack:
+        """The maps among `save` that the model gives. Raises UsageError for a name that it does not give."""
+        check_maps(save, model=self.name, extras=self.model.extras, sar="sar" in scene.inputs)
+        return model_maps(
+            save,
+            extras=self.model.extras,
+            output=self.processor.output,
+            bands=scene.optical.bands,
+            calibration=self.calibration,
+        )
+
+    def compare(self, scene: Scene, mask: PackedMask | None) -> SarFit:
+        """What the clear pixels say of SAR and optics, for the consistency map. Raises MaskError, UsageError."""
+        return fit_sar(scene, mask, restored=self.processor.output.names)
 
     def plan(self, size: tuple[int, int]) -> TilePlan:
         """Tiles for a scene of `size` (height, width)."""
@@ -64,7 +97,7 @@ class Restorer:
 
     def look(self, scene: Scene, mask: MaskOfWindow | None) -> tuple[Survey, Prepared]:
         """The pass over the scene before it is restored: mask, statistics, what the model learns from it."""
-        found = survey(scene, self.processor, mask=mask, wants_sample=self.model.needs_scene)
+        found = survey(scene, self.processor, mask=mask, wants_sample=self.model.needs_scene, absent=self.absent(scene))
         nothing = found.mask is not None and found.masked_share == 0
         if found.sample is None or nothing:
             return found, Prepared()
@@ -81,8 +114,9 @@ class Restorer:
         factor: int,
         begin: int = 0,
         progress: Progress | None = None,
+        maps: MapStack = NO_MAPS,
     ) -> None:
-        """Restore scene rows from `begin` on and hand them to `sink`."""
+        """Restore scene rows from `begin` on and hand them to `sink`, with the maps of `self.maps`."""
         stream = Stream(
             self.model,
             self.processor,
@@ -92,6 +126,8 @@ class Restorer:
             prepared=prepared,
             factor=factor,
             execution=self.execution,
+            absent=self.absent(scene),
+            maps=maps,
         )
         stream.run(sink, begin=begin, progress=progress)
 
@@ -118,50 +154,9 @@ def load_restorer(
     if facts.resolved.path is None:
         name = facts.resolved.name
         network = build_model(name, {}).eval()
-        return Restorer(name, network, baseline_processor(bands), facts, None, execution)
+        processor = lenient(baseline_processor(bands), network.optional_inputs)
+        return Restorer(name, network, processor, facts, None, execution)
     return _from_checkpoint(load_checkpoint(facts.resolved.path), facts, execution)
-
-
-def restore_raster(
-    model: str | Checkpoint | Restorer,
-    rasters: Mapping[str, Raster],
-    *,
-    mask: NDArray[np.bool_] | str | None = "auto",
-    execution: Execution | None = None,
-) -> Restored:
-    """Restore a scene in memory.
-
-    Args:
-        model: a name, a checkpoint, or a loaded Restorer.
-        rasters: by the model's keywords: `cloudy` (reflectance) and, for most models, `sar`, on one grid.
-        mask: (y, x), True where a pixel is to be restored; `auto`, `csmask`; None restores every pixel.
-        execution: batch, device, precision, self-ensemble.
-
-    Returns:
-        The raster with the bands of `cloudy`; pixels outside the mask are untouched.
-    """
-    restorer = model if isinstance(model, Restorer) else load_restorer(model, bands=rasters["cloudy"].bands)
-    if execution is not None:
-        restorer = replace(restorer, execution=execution)
-    inputs = {key: MemoryPixels(raster) for key, raster in rasters.items()}
-    for key, raster in rasters.items():
-        if not raster.grid.same_as(rasters["cloudy"].grid):
-            raise GridError(f"the {key} raster lies on another grid", fix="warp it onto the grid of the cloudy one")
-    restorer.check({key: raster.bands for key, raster in rasters.items()}, names={key: key for key in rasters})
-    scene = Scene(inputs, restorer.primary)
-    found, prepared = restorer.look(scene, mask_of(scene, mask))
-    original = rasters[restorer.primary]
-    values, source = np.empty_like(original.values), np.empty(original.grid.size, np.uint8)
-
-    def sink(first: int, raw: NDArray[Any], origin: NDArray[np.uint8]) -> None:
-        rows = slice(first, first + raw.shape[1])
-        values[:, rows], source[rows] = raw, origin
-
-    if found.masked_share == 0:
-        return Restored(original, np.where(original.valid, np.uint8(1), np.uint8(0)))
-    factor = 1 if found.sample is None else found.sample.factor
-    restorer.run(scene, sink, mask=found.mask, prepared=prepared, factor=factor)
-    return Restored(replace(original, values=np.where(original.valid, values, original.values)), source)
 
 
 def mask_of(scene: Scene, mask: NDArray[np.bool_] | str | None) -> MaskOfWindow | None:
@@ -195,7 +190,8 @@ def _check_device(name: str) -> None:
 
 def _from_checkpoint(checkpoint: Checkpoint, facts: ModelFacts, execution: Execution) -> Restorer:
     model = checkpoint.model.to(execution.device)
-    return Restorer(facts.resolved.name, model, checkpoint.processor, facts, checkpoint.sha256, execution)
+    processor = lenient(checkpoint.processor, model.optional_inputs)
+    return Restorer(facts.resolved.name, model, processor, facts, checkpoint.sha256, execution)
 
 
 def _facts_of(checkpoint: Checkpoint, tile: int | None, overlap: int | None) -> ModelFacts:

@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eorestore import __version__
-from eorestore.errors import UsageError
 from eorestore.raster import Raster
 from eorestore.raster.files import RasterFile
+from eorestore.restorer.maps import CONSISTENCY, CONSISTENCY_LAYER, SIGMA, SOURCE, MapStack
 from eorestore.restorer.mask_files import open_mask
-from eorestore.restorer.output import Output, Target, target_for
-from eorestore.restorer.plan import Layout, fit_budget, megabytes, model_facts, plan_scene
-from eorestore.restorer.provenance import file_facts, identity, output_tags
-from eorestore.restorer.request import BUILT_IN_MASKS, Inputs, Request, open_inputs
+from eorestore.restorer.output import Output, Target
+from eorestore.restorer.plan import Layout, fit_budget
+from eorestore.restorer.provenance import file_facts, identity, output_tags, sigma_facts, sigma_tags
+from eorestore.restorer.request import BUILT_IN_MASKS, Inputs, Request, open_inputs, open_target
+from eorestore.restorer.requirements import used_bands
+from eorestore.restorer.rows import Progress, Rows, Sink
 from eorestore.restorer.scene import MaskOfWindow, PackedMask
 from eorestore.restorer.thumbnail import Thumbnail
 from eorestore.tiling.compositing import Source
 
 if TYPE_CHECKING:
     from eorestore.models.model import Prepared
+    from eorestore.restorer.consistency import ConsistencyRows
     from eorestore.restorer.journal import Journal
     from eorestore.restorer.restore import Restorer
 
 logger = logging.getLogger(__name__)
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -44,58 +44,31 @@ class Report:
     small: Raster
 
 
-def estimate(request: Request) -> dict[str, Any]:
-    """What a run would take, without torch: sizes, tiles, memory, bytes, and time where it was measured."""
-    _target(request)
-    inputs = open_inputs(request)
-    optical = inputs.optical
-    facts = model_facts(request.model, tile=request.tile, overlap=request.overlap)
-    size, bands, dtype = optical.grid.size, len(optical.bands), optical.encoding.dtype
-    masked = request.mask != "none"
-    if request.budget is not None:
-        facts = fit_budget(
-            size, facts, budget=request.budget, bands=bands, dtype=dtype, batch=request.batch, masked=masked
-        )
-    plan = plan_scene(size, facts)
-    speed = facts.config.get("provenance", {}).get("megapixels_per_second")
-    layout = Layout(bands, dtype, size)
-    return {
-        "input": str(request.optical),
-        "size": list(size),
-        "bands": list(optical.bands.names),
-        "dtype": dtype,
-        "model": facts.resolved.name,
-        "tiles": plan.count,
-        "tile": facts.tile,
-        "overlap": facts.overlap,
-        "memory_mb": megabytes(plan, bands=bands, dtype=dtype, facts=facts, batch=request.batch, masked=masked),
-        "output_mb_at_most": math.ceil(size[0] * layout.row_bytes / 1e6),
-        "journal_mb": math.ceil(layout.total_bytes / 1e6) if request.journal else 0,
-        "seconds_if_all_is_restored": round(math.prod(size) / 1e6 / speed, 1) if speed else None,
-        "notes": list(inputs.notes),
-        "warnings": list(inputs.warnings),
-    }
-
-
 def restore_file(request: Request, *, progress: Progress | None = None) -> Report:
     """Restore a scene on disk. Raises EorestoreError kinds; nothing stands under the output's name then.
 
     With a journal the finished rows go there first, and into the output once all are done; an interrupted run
     leaves the journal, an error leaves nothing.
     """
+    from eorestore.restorer.consistency import ConsistencyRows
+
     started = time.perf_counter()
-    target = _target(request)
+    target = open_target(request)
     inputs = open_inputs(request)
     optical = inputs.optical
     restorer = _restorer(request, inputs)
+    maps = restorer.maps(request.save, inputs.scene)
     mask = _mask(request, inputs)
-    layout = Layout(len(optical.bands), optical.encoding.dtype, optical.grid.size)
+    layout = Layout(len(optical.bands), optical.encoding.dtype, optical.grid.size, maps.bands)
     tally = _Tally(optical)
+    compared: ConsistencyRows | None = None
     with _journal(request, restorer, target, layout) as journal:
         learned = _learn(restorer, inputs, mask, journal)
         _tell_share(request, learned)
+        # Not kept in the journal: from one scene and mask it comes out the same again.
+        fit = restorer.compare(inputs.scene, learned.mask) if CONSISTENCY in request.save else None
 
-        def restore_into(sink: Callable[[int, NDArray[Any], NDArray[np.uint8]], None]) -> None:
+        def restore_into(sink: Sink) -> None:
             restorer.run(
                 inputs.scene,
                 sink,
@@ -104,23 +77,36 @@ def restore_file(request: Request, *, progress: Progress | None = None) -> Repor
                 factor=learned.factor,
                 begin=learned.resumed,
                 progress=progress,
+                maps=maps,
             )
 
         if journal is not None:
             restore_into(journal.write)
         tags = output_tags(optical, restorer.name, restorer.sha256, restorer.facts, request.mask)
-        with Output(target, optical, tags=tags, save_source=request.save_source) as output:
+        stack = MapStack((*maps.layers, *([] if fit is None else [CONSISTENCY_LAYER])))
+        map_tags = {SIGMA: sigma_tags(restorer.calibration)}
+        with Output(
+            target, optical, tags=tags, maps=stack, map_tags=map_tags, save_source=SOURCE in request.save
+        ) as output:
 
-            def deliver(first: int, raw: NDArray[Any], source: NDArray[np.uint8]) -> None:
-                tally.add(first, raw, source)
-                output.write(first, raw, source)
+            def deliver(rows: Rows) -> None:
+                tally.add(rows)
+                output.write(rows)
 
+            sink: Sink = deliver
+            if fit is not None:
+                sink = compared = ConsistencyRows(inputs.scene, fit, deliver)
             if journal is None:
-                restore_into(deliver)
+                restore_into(sink)
             else:
                 for strip in journal.strips():
-                    deliver(*strip)
+                    sink(strip)
     facts = _facts(request, inputs, restorer, learned, tally)
+    facts["maps"] = {name: target.map_path(name).name for name in request.save}
+    if SIGMA in request.save:
+        facts |= sigma_facts(restorer.calibration)
+    if compared is not None:
+        facts["inconsistent_share"] = compared.share
     return Report(target, facts | {"seconds": round(time.perf_counter() - started, 3)}, tally.thumbnail.raster())
 
 
@@ -142,30 +128,17 @@ class _Tally:
         self.counts = np.zeros(len(Source), dtype=np.int64)
         self.thumbnail = Thumbnail(optical)
 
-    def add(self, first: int, raw: NDArray[Any], source: NDArray[np.uint8]) -> None:
-        self.counts += np.bincount(source.ravel(), minlength=len(Source))
-        self.thumbnail.add(first, raw)
-
-
-def _target(request: Request) -> Target:
-    target = target_for(request.out, cog=request.cog, overwrite=request.overwrite, save_source=request.save_source)
-    if target.is_folder and request.optical.is_file():
-        raise UsageError(
-            f"{request.out} would be a folder of band files; {request.optical.name} is one file",
-            fix=f"name the result {request.out.name}.tif",
-        )
-    for path in (request.optical, request.sar, request.mask_file):
-        if path is not None and path.resolve() == request.out.resolve():
-            raise UsageError(f"{request.out} is an input", fix="write the result to another name")
-    return target
+    def add(self, rows: Rows) -> None:
+        self.counts += np.bincount(rows.source.ravel(), minlength=len(Source))
+        self.thumbnail.add(rows.first, rows.raw)
 
 
 def _restorer(request: Request, inputs: Inputs) -> Restorer:
     """The model, checked against the inputs, with tiles that keep within the memory asked for."""
+    from eorestore.restorer.inference import Execution
     from eorestore.restorer.restore import load_restorer
-    from eorestore.restorer.stream import Execution
 
-    optical, sar = inputs.optical, inputs.sar
+    optical = inputs.optical
     restorer = load_restorer(
         request.model,
         bands=optical.bands,
@@ -173,8 +146,7 @@ def _restorer(request: Request, inputs: Inputs) -> Restorer:
         overlap=request.overlap,
         execution=Execution(request.batch, request.device, request.precision, request.tta),
     )
-    names = {"cloudy": optical.path.name, "sar": sar.path.name if sar else "sar"}
-    restorer.check({key: pixels.bands for key, pixels in inputs.scene.inputs.items()}, names=names)
+    restorer.check(inputs.bands, names=inputs.names)
     if request.budget is None:
         return restorer
     facts = fit_budget(
@@ -185,6 +157,7 @@ def _restorer(request: Request, inputs: Inputs) -> Restorer:
         dtype=optical.encoding.dtype,
         batch=request.batch,
         masked=request.mask != "none",
+        maps=restorer.maps(request.save, inputs.scene).bands,
     )
     return replace(restorer, facts=facts)
 
@@ -239,6 +212,7 @@ def _facts(request: Request, inputs: Inputs, restorer: Restorer, learned: _Learn
         "weights_sha256": restorer.sha256,
         "input": file_facts(inputs.optical),
         "sar": file_facts(inputs.sar) if inputs.sar else None,
+        "sar_bands": used_bands(restorer.processor, inputs.bands, "sar", wanted=restorer.wanted),
         "date_gap_days": inputs.date_gap_days,
         "mask": request.mask,
         "masked_share": learned.masked_share,

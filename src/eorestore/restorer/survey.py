@@ -6,7 +6,7 @@ Everything is read by windows; what stays in memory is one bit a pixel and an ov
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,15 +37,18 @@ class Survey:
     sample: SceneSample | None
 
 
-def survey(scene: Scene, processor: Processor, *, mask: MaskOfWindow | None, wants_sample: bool) -> Survey:
+def survey(
+    scene: Scene, processor: Processor, *, mask: MaskOfWindow | None, wants_sample: bool, absent: Sequence[str] = ()
+) -> Survey:
     """Read the scene once, or without mask and sample only as far as the first valid pixel.
 
-    Raises DataError where no pixel is valid, MaskError where `prepare` has nothing clear.
+    absent: inputs of the processor that the scene lacks; they are NaN throughout the sample. Raises DataError where
+    no pixel is valid, MaskError where `prepare` has nothing clear.
     """
     height, width = scene.size
     packed = PackedMask(scene.size) if mask is not None else None
     factor = math.ceil(max(height, width) / OVERVIEW)
-    collector = _Collector(scene, processor, factor) if wants_sample else None
+    collector = _Collector(scene, processor, factor, absent) if wants_sample else None
     masked = valid_count = 0
     for window in _windows(scene.size, factor):
         covered = mask(window) if mask is not None else np.ones(window.size, dtype=bool)
@@ -73,7 +76,7 @@ def survey(scene: Scene, processor: Processor, *, mask: MaskOfWindow | None, wan
 def automatic_mask(scene: Scene) -> MaskOfWindow:
     """The built-in cloud and shadow mask, windowed; the shadow limits are taken once for the scene."""
     optical = scene.optical
-    pieces = [_read(optical, window) for window in _spread(scene.size, 16, 512)]
+    pieces = [_read(optical, window) for window in spread(scene.size, 16, 512)]
     limits = shadow_limits(pieces)
 
     def mask(window: Window) -> NDArray[np.bool_]:
@@ -99,7 +102,8 @@ def network_mask(scene: Scene) -> MaskOfWindow:
 class _Collector:
     """Adds up block means for the overview and keeps pieces at full resolution."""
 
-    def __init__(self, scene: Scene, processor: Processor, factor: int) -> None:
+    def __init__(self, scene: Scene, processor: Processor, factor: int, absent: Sequence[str]) -> None:
+        self.absent = {key: len(processor.inputs[key].names) for key in absent}
         self.scene, self.processor, self.factor = scene, processor, factor
         height, width = scene.size
         self.size = -(-height // factor), -(-width // factor)
@@ -146,6 +150,7 @@ class _Collector:
             if key == self.scene.primary:
                 mean = np.where(self.clear > 0, mean, self.hidden_sum / np.maximum(self.hidden_count, 1))
             overview[key] = torch.from_numpy(mean)[None]
+        overview |= self._missing(self.size)
         windows: tuple[Mapping[str, Tensor], ...] = tuple(self.pieces)
         return SceneSample(overview, (overview,) if self.factor == 1 else windows, self.factor)
 
@@ -157,7 +162,11 @@ class _Collector:
         rows, columns = slice(top, top + _PIECE), slice(left, left + _PIECE)
         piece = {key: torch.from_numpy(values[:, rows, columns].copy())[None] for key, values in encoded.items()}
         piece["mask"] = torch.from_numpy(hidden[rows, columns].astype(np.float32))[None, None]
-        self.pieces.append(piece)
+        size = piece["mask"].shape[-2], piece["mask"].shape[-1]
+        self.pieces.append(piece | self._missing(size))
+
+    def _missing(self, size: tuple[int, int]) -> dict[str, Tensor]:
+        return {key: torch.full((1, count, *size), float("nan")) for key, count in self.absent.items()}
 
 
 def _windows(size: tuple[int, int], factor: int) -> Iterator[Window]:
@@ -168,7 +177,7 @@ def _windows(size: tuple[int, int], factor: int) -> Iterator[Window]:
             yield Window(row, column, min(step, size[0] - row), min(step, size[1] - column))
 
 
-def _spread(size: tuple[int, int], count: int, side: int) -> list[Window]:
+def spread(size: tuple[int, int], count: int, side: int) -> list[Window]:
     """At most `count` windows spread evenly; the whole scene where it is small."""
     if max(size) <= 2 * side:
         return [Window(0, 0, *size)]

@@ -4,67 +4,24 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from torch import Tensor
 
-from eorestore.config import DataSettings, RunConfig
-from eorestore.data.clear_scenes import load_clear_scenes
-from eorestore.data.cloud_pairs import ClearScene, CloudPairs
-from eorestore.data.cloud_simulation import CloudSettings
-from eorestore.data.manifest import read_manifest, select
-from eorestore.data.mask_library import load_masks
-from eorestore.data.synthetic_scene import synthetic_scene
-from eorestore.losses import pixel, spectral, structural
+from eorestore.data.cloud_samples import cloud_samples
+from eorestore.errors import ConfigError
+from eorestore.losses import attention, carl, gradient, likelihood, perceptual, pixel, spectral, structural
+from eorestore.losses.feature_weights import FEATURE_LOSSES
 from eorestore.metrics.collection import DEFAULT, METRICS
 from eorestore.metrics.regions import REGIONS, divide
-from eorestore.processing import Processor
 from eorestore.raster import SENTINEL1, SENTINEL2_L1C
 from eorestore.tasks.task import Loss, Metric, Task
 
 if TYPE_CHECKING:
-    from eorestore.models.model import Model, Output
+    from eorestore.models.model import Output
 
 Batch = Mapping[str, Tensor]
 PixelLoss = Callable[..., Tensor]
-
-VALIDATION_SCENES = 4  # synthetic scenes kept for validation where the manifest has none
-_VALIDATION_SEED = 1_000_003  # far from every training seed
-
-
-def datasets(config: RunConfig, processor: Processor, model: Model) -> tuple[CloudPairs, CloudPairs]:
-    """Training and validation samples: simulated clouds over the manifest's and over synthetic clear scenes.
-
-    Validation scenes are other places than training scenes, their clouds other clouds, and neither is augmented.
-    Raises DataError, BandError, UnitError, GridError, MaskError and ConfigError.
-    """
-    data = config.data
-    train, validation = _scenes(data, seed=config.seed)
-    masks = None if data.masks is None else load_masks(Path(data.masks))
-    build = functools.partial(
-        CloudPairs,
-        processor=processor,
-        crop=data.crop,
-        settings=CloudSettings(size_px=data.cloud_size_px, kind="blobs" if masks is None else "masks"),
-        cover=data.cover,
-        crops_per_scene=data.crops_per_scene,
-        prepare=model.prepare if model.needs_scene else None,
-        masks=masks,
-    )
-    return (
-        build(
-            train,
-            length=data.items_per_epoch,
-            seed=config.seed,
-            augment=True,
-            drop_b10=data.drop_b10,
-            recolour=data.recolour,
-            skies=data.skies,
-        ),
-        build(validation, length=data.validation_items, seed=config.seed + _VALIDATION_SEED),
-    )
 
 
 def over_valid(loss: PixelLoss) -> Loss:
@@ -85,6 +42,39 @@ def inside_mask(loss: PixelLoss) -> Loss:
     return masked
 
 
+def likely(output: Output, batch: Batch, /) -> Tensor:
+    """Gaussian likelihood of the target under the image and its `sigma`. Raises ConfigError without sigma."""
+    return over_valid(_with_sigma(output))(output, batch)
+
+
+def likely_masked(output: Output, batch: Batch, /) -> Tensor:
+    """`likely` over the pixels that are to be restored."""
+    return inside_mask(_with_sigma(output))(output, batch)
+
+
+def cloud_adaptive(output: Output, batch: Batch, /) -> Tensor:
+    """CARL: clear pixels are compared with the input, others with the target. Raises ConfigError for other bands."""
+    cloudy, target = batch["cloudy"], batch["target"]
+    if cloudy.shape != target.shape:
+        raise ConfigError(
+            f"loss carl compares with the input, which has {cloudy.shape[1]} bands; the target has {target.shape[1]}",
+            fix="choose a processor whose input and output have the same bands",
+        )
+    clouded = batch["cloud"] | batch["shadow"]
+    return carl.carl(output.image, target, cloudy=cloudy, clouded=clouded, valid=batch["valid"])
+
+
+def attention_to_mask(output: Output, batch: Batch, /) -> Tensor:
+    """How far the extra `attention` is from the mask. Raises ConfigError without one."""
+    return attention.attention_mse(_attention(output), batch["mask"], valid=batch["valid"])
+
+
+def attention_to_difference(output: Output, batch: Batch, /) -> Tensor:
+    """How far the extra `attention` is from where the input visibly differs. Raises ConfigError without one."""
+    wanted = attention.visible_cloud(batch["cloudy"], batch["target"])
+    return attention.attention_mse(_attention(output), wanted, valid=batch["valid"])
+
+
 def in_region(metric: Callable[..., Tensor], region: str | None) -> Metric:
     """`metric` of every item, over all valid pixels or inside `cloud`, `shadow` or `clear`."""
 
@@ -97,28 +87,26 @@ def in_region(metric: Callable[..., Tensor], region: str | None) -> Metric:
     return scored
 
 
-def _scenes(data: DataSettings, *, seed: int) -> tuple[list[ClearScene], list[ClearScene]]:
-    train: list[ClearScene] = []
-    validation: list[ClearScene] = []
-    if data.manifest is not None:
-        rows = read_manifest(Path(data.manifest), root=None if data.root is None else Path(data.root))
-        splits = {row.split for row in rows}
-        if "train" in splits or not data.synthetic:
-            train += load_clear_scenes(select(rows, "train"))
-        if "validation" in splits:
-            validation += load_clear_scenes(select(rows, "validation"))
-    train += [_synthetic(data, seed, number) for number in range(data.synthetic)]
-    if not validation:
-        validation += [_synthetic(data, seed + _VALIDATION_SEED, number) for number in range(VALIDATION_SCENES)]
-    return train, validation
+def _with_sigma(output: Output) -> PixelLoss:
+    if "sigma" not in output.extras:
+        raise ConfigError(
+            f"loss gaussian_nll needs a model that predicts sigma; this one gives {', '.join(output.extras) or 'none'}",
+            fix="choose a model with a sigma, or leave gaussian_nll out",
+        )
+    return functools.partial(likelihood.gaussian_nll, sigma=output.extras["sigma"])
 
 
-def _synthetic(data: DataSettings, seed: int, number: int) -> ClearScene:
-    generator = np.random.default_rng([seed, number])
-    scene = synthetic_scene((data.synthetic_size, data.synthetic_size), generator=generator)
-    name = f"synthetic-{seed}-{number}"
-    return ClearScene(name, name, scene.optical, scene.sar)
+def _attention(output: Output) -> Tensor:
+    if "attention" not in output.extras:
+        raise ConfigError(
+            f"loss attention_mse needs a model with an attention map; this one gives "
+            f"{', '.join(output.extras) or 'none'}",
+            fix="choose spa-gan, or leave attention_mse out",
+        )
+    return output.extras["attention"]
 
+
+_RED, _GREEN, _BLUE = (SENTINEL2_L1C.names.index(name) for name in ("B04", "B03", "B02"))
 
 LOSSES: Mapping[str, Loss] = {
     "l1": over_valid(pixel.l1),
@@ -127,16 +115,32 @@ LOSSES: Mapping[str, Loss] = {
     "charbonnier_masked": inside_mask(pixel.charbonnier),
     "log_mse": over_valid(pixel.log_mse),
     "log_mse_masked": inside_mask(pixel.log_mse),
+    "edge_weighted_l1": over_valid(gradient.edge_weighted_l1),
+    "edge_weighted_l1_masked": inside_mask(gradient.edge_weighted_l1),
+    "sobel_l1": over_valid(gradient.sobel_l1),
+    "sobel_l1_masked": inside_mask(gradient.sobel_l1),
     "one_minus_ssim": over_valid(structural.one_minus_ssim),
+    "one_minus_ms_ssim": over_valid(structural.one_minus_ms_ssim),
     "spectral_angle": over_valid(spectral.spectral_angle),
     "spectral_angle_masked": inside_mask(spectral.spectral_angle),
+    "one_minus_cosine": over_valid(spectral.one_minus_cosine),
+    "one_minus_cosine_masked": inside_mask(spectral.one_minus_cosine),
+    "carl": cloud_adaptive,
+    "attention_mse": attention_to_mask,
+    "attention_mse_difference": attention_to_difference,
+    "gaussian_nll": likely,
+    "gaussian_nll_masked": likely_masked,
+    **{
+        name: over_valid(functools.partial(perceptual.perceptual, network=network, rgb=(_RED, _GREEN, _BLUE)))
+        for name, network in FEATURE_LOSSES.items()
+    },
 }
 
 CLOUD_REMOVAL = Task(
     name="cloud-removal",
     inputs={"cloudy": SENTINEL2_L1C, "sar": SENTINEL1},
     target=SENTINEL2_L1C,
-    datasets=datasets,
+    datasets=cloud_samples,
     losses=LOSSES,
     metrics={name: in_region(METRICS[name], None) for name in DEFAULT}
     | {f"{name}_{region}": in_region(METRICS[name], region) for name in DEFAULT for region in REGIONS},

@@ -1,4 +1,4 @@
-"""A model, its averaged copy and the optimiser on their device, by Accelerate; knows no data and no schedule."""
+"""A model, its averaged copy, the optimiser and the adversary on their device, by Accelerate; knows no schedule."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulation
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from eorestore.config import TrainingSettings
+from eorestore.config import AdversaryConfig, TrainingSettings
 from eorestore.models.model import Model
-from eorestore.training.state import Progress, load_state, save_state
+from eorestore.training.adversary import Adversary
+from eorestore.training.state import Progress, Trained, load_state, save_state
 from eorestore.training.step import Batch, forward_names, predictor
 
 
@@ -25,9 +26,19 @@ class Engine:
 
     predict, predict_final: the model in training, and the one that is validated and kept: the averaged weights
         where there are any.
+    adversary: what is trained against the model, if anything is.
     """
 
-    def __init__(self, model: Model, settings: TrainingSettings, *, sample: Batch, project_dir: Path) -> None:
+    def __init__(
+        self,
+        model: Model,
+        settings: TrainingSettings,
+        *,
+        sample: Batch,
+        project_dir: Path,
+        seed: int,
+        adversary: AdversaryConfig | None = None,
+    ) -> None:
         self.accelerator = Accelerator(
             mixed_precision="no",  # autocast is entered at each call of a model, the averaged one included
             gradient_accumulation_plugin=GradientAccumulationPlugin(
@@ -56,6 +67,11 @@ class Engine:
         autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=settings.precision == "bf16")
         self.predict = predictor(self._parallel, names, autocast=autocast)
         self.predict_final = predictor(self.final, names, autocast=autocast)
+        self.adversary: Adversary | None = None
+        if adversary is not None:
+            self.adversary = Adversary(
+                adversary, settings, sample=sample, names=names, seed=seed, device=self.device, average=self._mean
+            )
 
     @property
     def device(self) -> torch.device:
@@ -98,13 +114,34 @@ class Engine:
 
     def save(self, folder: Path, progress: Progress) -> None:
         """See save_state."""
-        save_state(folder, progress, model=self.model, optimizer=self._optimizer, averaged=self._averaged)
+        save_state(
+            folder,
+            progress,
+            model=self.model,
+            optimizer=self._optimizer,
+            averaged=self._averaged,
+            discriminator=self._discriminator,
+        )
 
     def load(self, folder: Path, identity: Mapping[str, Any]) -> Progress | None:
         """See load_state."""
         return load_state(
-            folder, model=self.model, optimizer=self._optimizer, averaged=self._averaged, identity=identity
+            folder,
+            model=self.model,
+            optimizer=self._optimizer,
+            averaged=self._averaged,
+            discriminator=self._discriminator,
+            identity=identity,
         )
+
+    @property
+    def _discriminator(self) -> Trained | None:
+        rival = self.adversary
+        return None if rival is None else Trained(rival.discriminator, rival.optimizer)
+
+    def _mean(self, values: Tensor) -> Tensor:
+        averaged: Tensor = self.accelerator.reduce(values, "mean")
+        return averaged
 
 
 def _averaged(model: Model, decay: float) -> AveragedModel | None:

@@ -10,17 +10,18 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 
-from eorestore.config import TrainingSettings, write_yaml
+from eorestore.config import AdversaryConfig, TrainingSettings, write_yaml
 from eorestore.errors import UnknownNameError, WriteError
 from eorestore.models.model import Model
 from eorestore.tasks.task import Metric, Samples
+from eorestore.training.adversary import smoke_adversary
 from eorestore.training.batches import BatchPlan, Loaded, in_order, stream
 from eorestore.training.best import keep
 from eorestore.training.engine import Engine
@@ -64,6 +65,7 @@ def fit(
     save_checkpoint: SaveCheckpoint,
     config: Mapping[str, Any],
     step: Step = default_step,
+    adversary: AdversaryConfig | None = None,
     resume: bool = False,
     smoke: bool = False,
     workers: int = 0,
@@ -87,6 +89,8 @@ def fit(
         save_checkpoint: writes best/ and last/; it gets the averaged weights where there are any.
         config: plain values, kept as config.yaml.
         step: what a batch teaches; the sum of the losses by default.
+        adversary: a discriminator to train against the model, whose loss then has one term more. Validation and the
+            kept checkpoints know nothing of it.
         resume: go on from the newest state; begin anew where there is none.
         smoke: three small steps with a validation and a checkpoint, to see that all parts fit.
         workers: loader processes.
@@ -100,10 +104,11 @@ def fit(
         WriteError: run_dir holds a run already, or the disk is full.
     """
     settings = smoke_settings(settings) if smoke else settings
+    adversary = smoke_adversary(adversary) if smoke else adversary
     if settings.best_by not in ("loss", *metrics):
         raise UnknownNameError("validation score", settings.best_by, ("loss", *metrics))
     check_trackers(settings.trackers)
-    engine = Engine(model, settings, sample=train[0], project_dir=run_dir)
+    engine = Engine(model, settings, sample=train[0], project_dir=run_dir, seed=seed, adversary=adversary)
     main = engine.accelerator.is_main_process
     rank, world = engine.accelerator.process_index, engine.accelerator.num_processes
     if main:
@@ -118,6 +123,7 @@ def fit(
         "processes": world,
         "accumulate": settings.accumulate,
         "precision": settings.precision,
+        "adversary": None if adversary is None else asdict(adversary),
     }
     progress = engine.load(run_dir / "state", identity) or Progress(0, (), 0.0, identity)
     engine.accelerator.init_trackers("trackers")
@@ -202,6 +208,8 @@ def _update(
     """Update `number`, counted from 0, of the weights; what is to be logged of it."""
     began = time.monotonic()
     values: dict[str, float] = {}
+    adversary = engine.adversary if engine.adversary is not None and engine.adversary.joins(number) else None
+    losses = losses if adversary is None else adversary.added_to(losses)
     for part in range(settings.accumulate):
         position = number * settings.accumulate + part
         epoch, items, loaded = next(batches)
@@ -214,12 +222,19 @@ def _update(
             total, terms = step(engine.predict, batch, losses)
             check_finite(total, terms, batch, step=number, epoch=epoch, items=items)
             engine.accelerator.backward(total)
+        if adversary is not None:
+            terms["discriminator"] = adversary.learn()
+            check_finite(terms["discriminator"], terms, batch, step=number, epoch=epoch, items=items)
         for name, value in {"loss": total, **{f"loss_{name}": term for name, term in terms.items()}}.items():
             values[name] = values.get(name, 0.0) + value.item() / settings.accumulate
     norm = engine.clip()
     check_gradient(norm, step=number, epoch=epoch, items=items)
+    if adversary is not None:
+        check_gradient(adversary.clip(), step=number, epoch=epoch, items=items)
     rate = learning_rate(settings, number)
     engine.update(rate)
+    if adversary is not None:
+        adversary.update(rate / settings.learning_rate)
     return values | {"lr": rate, "grad_norm": norm.item(), "seconds_per_step": time.monotonic() - began}
 
 

@@ -2,6 +2,7 @@
 
 ```
 state/step-00000500/  state.json  weights.safetensors  optimizer.safetensors  averaged.safetensors
+                      discriminator.safetensors  discriminator-optimizer.safetensors
 ```
 A folder is written under another name, flushed to the disk and renamed; the one before goes only then.
 """
@@ -14,7 +15,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -24,6 +25,8 @@ from torch import Tensor, nn
 from eorestore.errors import TrainingError, WriteError
 
 FORMAT = 1
+_DISCRIMINATOR = "discriminator.safetensors"
+_DISCRIMINATOR_OPTIMIZER = "discriminator-optimizer.safetensors"
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,13 @@ class Progress:
     identity: Mapping[str, Any]
 
 
+class Trained(NamedTuple):
+    """A network and the optimiser of its parameters."""
+
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+
+
 def save_state(
     folder: Path,
     progress: Progress,
@@ -55,6 +65,7 @@ def save_state(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     averaged: nn.Module | None,
+    discriminator: Trained | None = None,
 ) -> Path:
     """Write folder/step-N atomically, then remove older ones. Raises WriteError."""
     target = folder / f"step-{progress.step:08d}"
@@ -68,6 +79,9 @@ def save_state(
         _write_tensors(partial / "optimizer.safetensors", _flatten(model, optimizer))
         if averaged is not None:
             _write_tensors(partial / "averaged.safetensors", averaged.state_dict())
+        if discriminator is not None:
+            _write_tensors(partial / _DISCRIMINATOR, discriminator.network.state_dict())
+            _write_tensors(partial / _DISCRIMINATOR_OPTIMIZER, _flatten(*discriminator))
         (partial / "state.json").write_text(json.dumps(values, indent=1), encoding="utf-8")
         replace_folder(partial, target)
         for old in _steps(folder)[:-1]:
@@ -87,8 +101,9 @@ def load_state(
     optimizer: torch.optim.Optimizer,
     averaged: nn.Module | None,
     identity: Mapping[str, Any],
+    discriminator: Trained | None = None,
 ) -> Progress | None:
-    """Bring model, optimiser and averaged weights to the newest state in `folder`; None where there is none.
+    """Bring model, optimiser, averaged weights and discriminator to the newest state in `folder`; None without one.
 
     Raises TrainingError where the state is of another run or cannot be read.
     """
@@ -112,6 +127,9 @@ def load_state(
         _unflatten(model, optimizer, load_file(newest / "optimizer.safetensors"))
         if averaged is not None:
             averaged.load_state_dict(load_file(newest / "averaged.safetensors"))
+        if discriminator is not None:
+            discriminator.network.load_state_dict(load_file(newest / _DISCRIMINATOR))
+            _unflatten(*discriminator, load_file(newest / _DISCRIMINATOR_OPTIMIZER))
     except (SafetensorError, OSError, RuntimeError, KeyError) as error:
         raise TrainingError(
             f"{newest} does not fit this run: {' '.join(str(error).split())}",

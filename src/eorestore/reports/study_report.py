@@ -1,0 +1,149 @@
+"""The sections of a report on a study, from its summary and the records of its runs; trains and scores nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from eorestore.experiments.score_text import format_score
+from eorestore.reports.costs import SIDE, at_size, cost_of
+from eorestore.reports.evaluation_tables import detail_table, interval_table, strata_tables, stratum_note
+from eorestore.reports.forest_plot import Effect, forest
+from eorestore.reports.page import Section
+from eorestore.reports.pairs import means_by_cover
+from eorestore.reports.plots import Point, against_cover, cost_against_score
+from eorestore.reports.provenance import provenance
+from eorestore.reports.score_cells import cover_name, difference, heading
+from eorestore.reports.sources import StudySource
+from eorestore.reports.study_tables import (
+    condition_note,
+    difference_table,
+    ended_table,
+    score_table,
+    scored,
+    setup_table,
+    study_note,
+)
+from eorestore.reports.table import Table
+
+Values = Mapping[str, Any]
+_LINES = 17  # more in one plot cannot be told apart
+
+
+def study_sections(study: StudySource, *, profiles: Sequence[Sequence[Values]] = ()) -> list[Section]:
+    """Scores, differences, scores by cover, cost against score, details, intervals, and what did not end well.
+
+    profiles: of every comparison of the report, for the costs of a pass. What a study does not hold has no section.
+    """
+    name, scores = study.name, study.summary.scores
+    source = provenance(study.records)
+    costs = [profile for found in profiles for profile in found]
+    note = f"{study_note(scores)} {condition_note(scores)} {source}"
+    leading = [row["row"] for row in scored(scores) if row["main"] or row["baseline"]]
+    others = [row["row"] for row in scored(scores) if row["row"] not in leading]
+    sections: list[Section] = []
+    setup = setup_table([record.config for found in study.runs.values() for record in found])
+    if setup is not None:
+        sections.append(Section(f"{name}: setup", table=setup, note=source))
+    for title, rows in ((f"{name}: main rows", leading), (f"{name}: single cells", others)):
+        if rows:
+            table = score_table(scores, rows=rows, profiles=costs or None)
+            sections.append(Section(title, table=table, note=note))
+    sections += _differences(study, f"{study_note(scores)} {source}")
+    sections += _by_cover(study, leading if len(leading) > 1 else [*leading, *others], source)
+    sections += _costs(study, costs, source)
+    sections += _details(study, source)
+    sections += _strata(study, leading if len(leading) > 1 else [*leading, *others], source)
+    ended = ended_table(scores)
+    if ended is not None:
+        sections.append(Section(f"{name}: rows without a result", table=ended, note=source))
+    return sections
+
+
+def _differences(study: StudySource, note: str) -> list[Section]:
+    scores = study.summary.scores
+    first = f"{scores['metrics'][0]}_cloud"
+    effects = [
+        Effect(row["row"], found["mean"], found["low"], found["high"], difference(found, first))
+        for row in scored(scores)
+        if (found := row["difference"].get(first)) is not None
+    ]
+    if not effects:
+        return []
+    label = f"{heading(first)}: difference to {scores['reference']}, right is better"
+    figure = forest(effects, label=label)
+    return [Section(f"{study.name}: differences to {scores['reference']}", difference_table(scores), figure, note)]
+
+
+def _by_cover(study: StudySource, rows: Sequence[str], source: str) -> list[Section]:
+    scores = study.summary.scores
+    first = f"{scores['metrics'][0]}_cloud"
+    curves = {row: found for row in rows if (found := means_by_cover(study, row, score=first))}
+    covers = sorted({cover for found in curves.values() for cover in found})
+    if len(covers) < 2:
+        return []
+    shown = _shown(curves, scores["reference"])
+    baselines = [row["row"] for row in scored(scores) if row["baseline"]]
+    cells = [(row, *(_text(found.get(cover), first) for cover in covers)) for row, found in curves.items()]
+    table = Table((heading(first), *map(cover_name, covers)), tuple(cells))
+    figure = against_cover(shown, score=heading(first), dashed=baselines)
+    few = "" if len(shown) == len(curves) else f" The plot has {scores['reference']}, the best five and the last five."
+    note = f"Mean over scenes, seeds of clouds and training seeds.{few} {source}"
+    return [Section(f"{study.name}: by cloud cover", table, figure, note)]
+
+
+def _shown(curves: Mapping[str, Mapping[float, float]], reference: str) -> dict[str, Mapping[float, float]]:
+    """All curves, or of many the reference, the five with the highest mean and the five with the lowest."""
+    if len(curves) <= _LINES:
+        return dict(curves)
+    ranked = sorted(curves, key=lambda name: fmean(curves[name].values()))
+    kept = {*ranked[:5], *ranked[-5:], reference}
+    return {name: found for name, found in curves.items() if name in kept}
+
+
+def _costs(study: StudySource, profiles: Sequence[Values], source: str) -> list[Section]:
+    """Against the FLOPs of a pass where all trained rows were profiled, else against those of a training step."""
+    scores = study.summary.scores
+    first = f"{scores['metrics'][0]}_cloud"
+    rows = [row for row in scored(scores) if row["gflops_step"] and row["scores"][first]["mean"] is not None]
+    sizes = {row["row"]: at_size(cost_of(profiles, row["row"], parameters=row["parameters"])) for row in rows}
+    passes = {name: size["flops"] / 1e9 for name, size in sizes.items() if size is not None}
+    costs = passes if len(passes) == len(rows) else {row["row"]: row["gflops_step"] for row in rows}
+    if len(rows) < 2:
+        return []
+    points = [
+        Point(row["row"], costs[row["row"]], row["scores"][first]["mean"], row["scores"][first]["std"]) for row in rows
+    ]
+    label = f"GFLOPs of a pass, {SIDE} x {SIDE} pixels" if costs is passes else "GFLOPs of a training step"
+    figure = cost_against_score(points, cost=label, score=heading(first))
+    note = f"Whiskers are the standard deviation over training seeds. {source}"
+    return [Section(f"{study.name}: cost and score", figure=figure, note=note)]
+
+
+def _details(study: StudySource, source: str) -> list[Section]:
+    cases = {row["row"]: found for row in scored(study.summary.scores) if (found := study.cases(row["row"]))}
+    details, intervals = detail_table(cases), interval_table(cases)
+    where = "Inside cloud, mean over all cases and training seeds."
+    sections = []
+    if details is not None:
+        sections.append(Section(f"{study.name}: colour, indices, edges", table=details, note=f"{where} {source}"))
+    if intervals is not None:
+        note = f"Share of the pixels under cloud inside image ± 1.645 sigma; 0.9 is right. {where} {source}"
+        sections.append(Section(f"{study.name}: intervals by place", table=intervals, note=note))
+    return sections
+
+
+def _strata(study: StudySource, rows: Sequence[str], source: str) -> list[Section]:
+    parts = [
+        {**part, "model": row} for row in rows for record in study.done(row) for part in record.scores.get("strata", ())
+    ]
+    tables = strata_tables({"metrics": study.summary.scores["metrics"], "strata": parts})
+    return [
+        Section(f"{study.name}: by {kind}", table=table, note=f"{stratum_note(kind)} {source}")
+        for kind, table in tables.items()
+    ]
+
+
+def _text(value: float | None, score: str) -> str:
+    return "n/a" if value is None else format_score(value, score)

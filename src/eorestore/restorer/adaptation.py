@@ -1,0 +1,269 @@
+"""Test-time adaptation: a copy of a network learns from the scene's own clear pixels; knows no file.
+
+Internal learning, as in zero-shot super-resolution (Shocher et al. 2018), for clouds: clouds are simulated over the
+pixels that are clear, which are thereby known, and the network learns to rebuild them from what is left of the same
+scene. Some of these skies are held back to decide whether, and after how many steps, the adapted weights are better
+than those that came; if they never are, those that came stay.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from eorestore.data.cloud_pairs import MASK_MARGIN, grow_mask
+from eorestore.data.cloud_simulation import CloudSettings, simulate_clouds
+from eorestore.errors import MaskError, UsageError
+from eorestore.losses.likelihood import gaussian_nll
+from eorestore.losses.pixel import log_mse
+from eorestore.metrics.fidelity import psnr
+from eorestore.models.model import Model, Output, Prepared, SceneSample
+from eorestore.processing import Processor
+from eorestore.raster import Band, BandSet, Grid, Raster
+from eorestore.restorer.inference import forward_keywords
+
+log = logging.getLogger(__name__)
+Progress = Callable[[int, int], None]
+
+_SKIES, _HELD_BACK = 10, 4
+_COVER = (0.2, 0.6)
+_CLOUD_SIZE_PX = (20.0, 150.0)
+_LEAST_CLOUD_PX = 8.0
+_CROP, _BATCH = 64, 6
+_LEAST_KNOWN = 0.05  # of a crop: pasted cloud over clear ground
+_LEAST_CLEAR = 0.01  # of a window: with less there is nothing to learn from
+_LEAST_HIDDEN, _LEAST_LEFT = 0.1, 0.3  # of what is clear: must be hidden by a sky, and be left by it
+_DRAWS = 20
+_SHRINKING = 0.85  # of cover and of clouds' size, from one fruitless draw to the next
+_CHECKS = 8  # times that the held-back skies are scored
+_WARMUP = 10
+_SIGMA_WEIGHT = 0.1
+_METRES = 10.0  # a pixel, for the length of shadows
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """The adapted network, and what is to be said of it.
+
+    kept_step: step whose weights were kept; 0 for those that came. before, after: PSNR in dB under the held-back skies.
+    """
+
+    model: Model
+    steps: int
+    seed: int
+    kept_step: int
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
+class _Sky:
+    """A window of the scene with clouds pasted over its clear pixels.
+
+    maps: everything of the window's size, (1, band, y, x), with `target` and the bool `known` (pasted over clear
+    ground). constants: what `prepare` found besides, each with a batch axis.
+    """
+
+    maps: Mapping[str, Tensor]
+    constants: Mapping[str, Tensor]
+
+
+def adapt(
+    model: Model,
+    processor: Processor,
+    sample: SceneSample,
+    *,
+    steps: int,
+    seed: int = 0,
+    learning_rate: float = 5e-4,
+    progress: Progress | None = None,
+) -> Adapted:
+    """A copy of `model` after `steps` updates on the clear pixels of one scene; the same for the same seed.
+
+    Args:
+        model: as loaded; it is not changed.
+        processor: its own; decodes the windows to reflectance, over which clouds are simulated.
+        sample: the scene, as `prepare` sees it.
+        steps: updates.
+        seed: of clouds, crops and their order.
+        learning_rate: of AdamW; it falls to a tenth.
+        progress: is given (steps done, steps).
+
+    Raises:
+        UsageError: a model without weights, or steps below 1.
+        MaskError: too few clear pixels to paste clouds over and learn from the rest.
+    """
+    if steps < 1:
+        raise UsageError(f"--adapt {steps}", fix="give a number of steps of at least 1, such as 100")
+    if not any(weight.requires_grad for weight in model.parameters()):
+        raise UsageError("the model has no weights that could adapt", fix="leave out --adapt, or choose a network")
+    _check_size(model, sample)
+    generator = np.random.default_rng([seed, steps])
+    device = next(model.parameters()).device
+    skies = [_pasted(model, processor, sample, generator=generator, device=device) for _ in range(_SKIES + _HELD_BACK)]
+    held_back, skies = skies[:_HELD_BACK], skies[_HELD_BACK:]
+    network = copy.deepcopy(model)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        kept_step, scores = _learn(
+            network, skies, held_back, steps=steps, learning_rate=learning_rate, generator=generator, progress=progress
+        )
+    log.info(
+        "adapted in %d steps, kept step %d: %.2f dB instead of %.2f dB under held-back simulated clouds",
+        steps, kept_step, scores[kept_step], scores[0],
+    )  # fmt: skip
+    return Adapted(network.eval(), steps, seed, kept_step, scores[0], scores[kept_step])
+
+
+def _check_size(model: Model, sample: SceneSample) -> None:
+    height, width = sample.windows[0]["mask"].shape[-2:]
+    if min(height, width) < model.multiple_of:
+        raise MaskError(
+            f"{height} x {width} pixels are too few to adapt to; the model works on multiples of {model.multiple_of}",
+            fix="leave out --adapt, or give a larger scene",
+        )
+
+
+def _learn(
+    network: Model,
+    skies: Sequence[_Sky],
+    held_back: Sequence[_Sky],
+    *,
+    steps: int,
+    learning_rate: float,
+    generator: np.random.Generator,
+    progress: Progress | None,
+) -> tuple[int, dict[int, float]]:
+    """Trains in place and leaves the best weights there; the step that they are of, and the mean score by step."""
+    optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate)
+    network.eval()
+    began = _scores(network, held_back)
+    scores, kept, best = {0: float(began.mean())}, 0, copy.deepcopy(network.state_dict())
+    every = max(1, math.ceil(steps / _CHECKS))
+    for step in range(steps):
+        network.train()
+        rate = learning_rate * min(1.0, (step + 1) / _WARMUP) * (1 - 0.9 * step / steps)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        batch = _batch(network, skies, generator=generator)
+        optimizer.zero_grad()
+        torch.autograd.backward(_loss(_forward(network, batch), batch))
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        if progress is not None:
+            progress(step + 1, steps)
+        if (step + 1) % every == 0 or step + 1 == steps:
+            network.eval()
+            now = _scores(network, held_back)
+            scores[step + 1] = float(now.mean())
+            # Better on the mean alone could be one lucky sky; most of them have to agree.
+            agreed = int((now > began).sum()) > len(held_back) // 2
+            if agreed and scores[step + 1] > scores[kept]:
+                kept, best = step + 1, copy.deepcopy(network.state_dict())
+    network.load_state_dict(best)
+    return kept, scores
+
+
+def _pasted(
+    model: Model, processor: Processor, sample: SceneSample, *, generator: np.random.Generator, device: torch.device
+) -> _Sky:
+    """A random window under a new sky. Raises MaskError where no draw leaves enough of both, hidden and clear."""
+    for draw in range(_DRAWS):
+        window = sample.windows[int(generator.integers(len(sample.windows)))]
+        observed, hidden = window["cloudy"], window["mask"] > 0.5
+        clear = float((~hidden).float().mean())
+        if clear < _LEAST_CLEAR:
+            continue
+        scene = _reflectance(observed, processor)
+        shrunk = _SHRINKING**draw
+        sizes = (max(shrunk * _CLOUD_SIZE_PX[0], _LEAST_CLOUD_PX), max(shrunk * _CLOUD_SIZE_PX[1], 2 * _LEAST_CLOUD_PX))
+        settings = CloudSettings(cover=shrunk * float(generator.uniform(*_COVER)), size_px=sizes)
+        sky = simulate_clouds(scene, settings, generator=generator)
+        pasted = torch.from_numpy(grow_mask(sky.cloud | sky.shadow, MASK_MARGIN))[None, None]
+        known = pasted & ~hidden
+        left = ~(pasted | hidden)
+        if float(known.float().mean()) < _LEAST_HIDDEN * clear or float(left.float().mean()) < _LEAST_LEFT * clear:
+            continue
+        encoded = torch.from_numpy(processor.encode_one("cloudy", replace(scene, values=sky.image)))[None]
+        # Real clouds stay as they are: a second cloud over the first would be something that no scene shows.
+        cloudy = torch.where(hidden, observed, encoded)
+        maps = {key: value for key, value in window.items() if key in processor.inputs} | {"cloudy": cloudy}
+        maps["mask"] = (pasted | hidden).float()
+        found = Prepared()
+        if model.needs_scene:
+            with torch.no_grad():
+                found = model.prepare(SceneSample(maps, (maps,)))
+        maps |= dict(found.maps) | {"target": observed, "known": known}
+        constants = {name: value[None].to(device) for name, value in found.constants.items()}
+        return _Sky({name: value.to(device) for name, value in maps.items()}, constants)
+    raise MaskError(
+        "too few clear pixels to adapt to: clouds pasted over them leave nothing to learn from",
+        fix="leave out --adapt, or give a tighter mask or a larger scene",
+    )
+
+
+def _reflectance(encoded: Tensor, processor: Processor) -> Raster:
+    scaling = processor.inputs["cloudy"]
+    values = scaling.decode(encoded[0].cpu().numpy()).astype(np.float32)
+    height, width = values.shape[1:]
+    grid = Grid("", (_METRES, 0.0, 0.0, 0.0, -_METRES, 0.0), height, width)
+    bands = BandSet(tuple(Band(band.name, band.unit) for band in scaling.bands))
+    return Raster(values, np.ones((height, width), dtype=bool), bands, grid)
+
+
+def _batch(network: Model, skies: Sequence[_Sky], *, generator: np.random.Generator) -> dict[str, Tensor]:
+    """Random crops, turned and flipped, each with something known in it."""
+    items = [_crop(network, skies, generator=generator) for _ in range(_BATCH)]
+    return {name: torch.cat([item[name] for item in items]) for name in items[0]}
+
+
+def _crop(network: Model, skies: Sequence[_Sky], *, generator: np.random.Generator) -> dict[str, Tensor]:
+    multiple = network.multiple_of
+    for _ in range(_DRAWS):
+        sky = skies[int(generator.integers(len(skies)))]
+        height, width = sky.maps["known"].shape[-2:]
+        side = min(-(-_CROP // multiple) * multiple, min(height, width) // multiple * multiple)
+        row, column = int(generator.integers(height - side + 1)), int(generator.integers(width - side + 1))
+        place = (..., slice(row, row + side), slice(column, column + side))
+        if float(sky.maps["known"][place].float().mean()) >= _LEAST_KNOWN:
+            break
+    turns, flip = int(generator.integers(4)), bool(generator.integers(2))
+
+    def turned(value: Tensor) -> Tensor:
+        value = torch.rot90(value[place], turns, (-2, -1))
+        return value.flip(-1) if flip else value
+
+    return {name: turned(value) for name, value in sky.maps.items()} | dict(sky.constants)
+
+
+def _forward(network: Model, batch: Mapping[str, Tensor]) -> Output:
+    output: Output = network(**{name: batch[name] for name in forward_keywords(network) if name in batch})
+    return output
+
+
+def _loss(output: Output, batch: Mapping[str, Tensor]) -> Tensor:
+    known = batch["known"]
+    loss = log_mse(output.image, batch["target"], valid=known)
+    if "sigma" in output.extras:
+        sigma = output.extras["sigma"]
+        loss = loss + _SIGMA_WEIGHT * gaussian_nll(output.image.detach(), batch["target"], sigma=sigma, valid=known)
+    return loss
+
+
+def _scores(network: Model, skies: Sequence[_Sky]) -> Tensor:
+    """PSNR (sky,) over the known pixels, each window cut to the multiple that the network takes."""
+    found = []
+    with torch.no_grad():
+        for sky in skies:
+            height, width = (side - side % network.multiple_of for side in sky.maps["known"].shape[-2:])
+            batch = {name: value[..., :height, :width] for name, value in sky.maps.items()} | dict(sky.constants)
+            image = _forward(network, batch).image
+            found.append(psnr(image, batch["target"], valid=batch["known"]))
+    return torch.cat(found).nan_to_num(0.0)

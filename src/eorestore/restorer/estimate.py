@@ -1,0 +1,78 @@
+"""What a restoration will take, and whether it can begin at all: opens the inputs, imports no torch."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from eorestore.processing import Processor
+from eorestore.restorer.maps import CONSISTENCY, SIGMA, SOURCE, check_maps
+from eorestore.restorer.plan import Layout, ModelFacts, fit_budget, megabytes, model_facts, plan_scene
+from eorestore.restorer.request import Inputs, Request, open_inputs, open_target
+from eorestore.restorer.requirements import check_inputs
+
+
+def estimate(request: Request) -> dict[str, Any]:
+    """What a run would take: sizes, tiles, memory, bytes, and time where it was measured.
+
+    Raises EorestoreError kinds for what the run itself would refuse.
+    """
+    open_target(request)
+    inputs = open_inputs(request)
+    optical = inputs.optical
+    facts = model_facts(request.model, tile=request.tile, overlap=request.overlap)
+    _check(request, inputs, facts)
+    size, bands, dtype = optical.grid.size, len(optical.bands), optical.encoding.dtype
+    masked = request.mask != "none"
+    sizes = {SOURCE: 0, CONSISTENCY: 1, SIGMA: bands}
+    of_model = {name: sizes.get(name, count) for name, count in facts.config.get("extras", {}).items()}
+    layout = Layout(bands, dtype, size, sum(of_model.get(name, 0) for name in request.save))
+    written = layout.row_bytes + size[1] * 4 * sum((of_model | sizes).get(name, 0) for name in request.save)
+    if request.budget is not None:
+        facts = fit_budget(
+            size,
+            facts,
+            budget=request.budget,
+            bands=bands,
+            dtype=dtype,
+            batch=request.batch,
+            masked=masked,
+            maps=layout.maps,
+        )
+    plan = plan_scene(size, facts)
+    speed = facts.config.get("provenance", {}).get("megapixels_per_second")
+    memory = megabytes(
+        plan, bands=bands, dtype=dtype, facts=facts, batch=request.batch, masked=masked, maps=layout.maps
+    )
+    return {
+        "input": str(request.optical),
+        "size": list(size),
+        "bands": list(optical.bands.names),
+        "dtype": dtype,
+        "model": facts.resolved.name,
+        "tiles": plan.count,
+        "tile": facts.tile,
+        "overlap": facts.overlap,
+        "memory_mb": memory,
+        "output_mb_at_most": math.ceil(size[0] * written / 1e6),
+        "journal_mb": math.ceil(layout.total_bytes / 1e6) if request.journal else 0,
+        "seconds_if_all_is_restored": round(math.prod(size) / 1e6 / speed, 1) if speed else None,
+        "notes": list(inputs.notes),
+        "warnings": list(inputs.warnings),
+    }
+
+
+def _check(request: Request, inputs: Inputs, facts: ModelFacts) -> None:
+    """Refuse what the run would refuse, as far as it can be known without the network."""
+    name, config = facts.resolved.name, facts.config
+    if not config or "extras" in config:
+        check_maps(request.save, model=name, extras=config.get("extras", {}), sar=inputs.sar is not None)
+    if config:
+        check_inputs(
+            name,
+            Processor.from_json(config["processor"]),
+            inputs=inputs.bands,
+            names=inputs.names,
+            wanted=config["inputs"],
+            optional=config["optional_inputs"],
+        )

@@ -1,0 +1,101 @@
+"""Restoring a Raster in memory: the same stream as for files, into arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eorestore.errors import GridError
+from eorestore.models.checkpoint import Checkpoint
+from eorestore.raster import Raster
+from eorestore.restorer.consistency import ConsistencyRows
+from eorestore.restorer.inference import Execution
+from eorestore.restorer.maps import CONSISTENCY, CONSISTENCY_LAYER, MapLayer, MapStack
+from eorestore.restorer.restore import Restorer, load_restorer, mask_of
+from eorestore.restorer.rows import Rows, Sink
+from eorestore.restorer.scene import MemoryPixels, Scene
+from eorestore.tiling.compositing import Source
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A restored scene: the raster, and for each pixel where it comes from (`tiling.compositing.Source`).
+
+    extras: maps that were asked for by name, (band, y, x) float32, NaN where nodata. `sigma`: one standard deviation
+    of the error in the raster's unit, for each band that the model restores, calibrated where the model's checkpoint
+    is, 0 where a pixel was left as observed. Others are NaN there.
+    """
+
+    raster: Raster
+    source: NDArray[np.uint8]
+    extras: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+
+def restore_raster(
+    model: str | Checkpoint | Restorer,
+    rasters: Mapping[str, Raster],
+    *,
+    mask: NDArray[np.bool_] | str | None = "auto",
+    execution: Execution | None = None,
+    save: Sequence[str] = (),
+) -> Restored:
+    """Restore a scene in memory.
+
+    Args:
+        model: a name, a checkpoint, or a loaded Restorer.
+        rasters: by the model's keywords: `cloudy` (reflectance) and, for most models, `sar`, on one grid. Models that
+            do without SAR, or without one of its bands, take what there is.
+        mask: (y, x), True where a pixel is to be restored; `auto`, `csmask`; None restores every pixel.
+        execution: batch, device, precision, self-ensemble.
+        save: maps to return as well: extras of the model such as `sigma`, and `consistency` (with SAR).
+
+    Returns:
+        The raster with the bands of `cloudy`; pixels outside the mask are untouched.
+    """
+    restorer = model if isinstance(model, Restorer) else load_restorer(model, bands=rasters["cloudy"].bands)
+    if execution is not None:
+        restorer = replace(restorer, execution=execution)
+    inputs = {key: MemoryPixels(raster) for key, raster in rasters.items()}
+    for key, raster in rasters.items():
+        if not raster.grid.same_as(rasters["cloudy"].grid):
+            raise GridError(f"the {key} raster lies on another grid", fix="warp it onto the grid of the cloudy one")
+    restorer.check({key: raster.bands for key, raster in rasters.items()}, names={key: key for key in rasters})
+    scene = Scene(inputs, restorer.primary)
+    maps = restorer.maps(save, scene)
+    found, prepared = restorer.look(scene, mask_of(scene, mask))
+    into = _Gathered(rasters[restorer.primary], (*maps.layers, *([CONSISTENCY_LAYER] if CONSISTENCY in save else ())))
+    if found.masked_share == 0:
+        return into.untouched()
+    sink: Sink = into.add
+    if CONSISTENCY in save:
+        sink = ConsistencyRows(scene, restorer.compare(scene, found.mask), into.add)
+    factor = 1 if found.sample is None else found.sample.factor
+    restorer.run(scene, sink, mask=found.mask, prepared=prepared, factor=factor, maps=maps)
+    return into.restored()
+
+
+class _Gathered:
+    """Finished rows, put together."""
+
+    def __init__(self, original: Raster, layers: tuple[MapLayer, ...]) -> None:
+        self.original, self.maps = original, MapStack(layers)
+        self.values = np.empty_like(original.values)
+        self.source = np.empty(original.grid.size, np.uint8)
+        self.extras = np.empty((self.maps.bands, *original.grid.size), np.float32)
+
+    def add(self, rows: Rows) -> None:
+        place = slice(rows.first, rows.end)
+        self.values[:, place], self.source[place], self.extras[:, place] = rows.raw, rows.source, rows.maps
+
+    def untouched(self) -> Restored:
+        """A scene of which nothing is to be restored."""
+        source = np.where(self.original.valid, np.uint8(Source.OBSERVED), np.uint8(Source.NODATA))
+        return Restored(self.original, source, self.maps.split(self.maps.settle(self.extras, source)))
+
+    def restored(self) -> Restored:
+        original = self.original
+        raster = replace(original, values=np.where(original.valid, self.values, original.values))
+        return Restored(raster, self.source, self.maps.split(self.extras))

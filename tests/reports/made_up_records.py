@@ -1,0 +1,169 @@
+"""Records of studies, evaluations and comparisons with made-up scores, in the form that the experiments write them.
+
+The scores are invented; the records themselves are made by `make_record`, and tables and summaries by the functions
+that make them in earnest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from small_study import BASE
+
+from eorestore.experiments.compare import compare_tables
+from eorestore.experiments.evaluation_table import EvaluationRow, EvaluationTable
+from eorestore.experiments.profile import ModelProfile, SizeProfile
+from eorestore.experiments.record import Record, make_record, write_record
+from eorestore.experiments.strata_table import StratumRow
+from eorestore.experiments.study import Study, StudyEvaluation, StudyRow
+from eorestore.experiments.study_plan import run_key, run_name
+from eorestore.experiments.study_summary import write_summary
+from eorestore.reports.png import write_png
+
+PLACES = {"scene-a": "alps", "scene-b": "alps", "scene-c": "po"}
+CONDITIONS = {"Split": "validation", "Clouds": "20-150 px, seeds 0, 1"}
+DATA = {"scenes.csv": "0" * 64, "alps/S2.tif": "1" * 64}
+METRICS = ("psnr", "ssim", "mae", "sam")
+BANDS = ("B02", "B03", "B04")
+
+
+def tiny_study(rows: Sequence[StudyRow], *, reference: str, name: str = "tiny") -> Study:
+    return Study(name, BASE, tuple(rows), reference, evaluate=StudyEvaluation(covers=(0.2, 0.4, 0.7), seeds=(0, 1)))
+
+
+def version_rows() -> list[StudyRow]:
+    """The five versions, a baseline, a single cell, one that is skipped and one that fails."""
+    versions = [StudyRow(f"glf-cr-v{number}", main=True) for number in range(5)]
+    others = [StudyRow("inpaint", baseline="inpaint"), StudyRow("single"), StudyRow("vgg", needs=("vgg16",))]
+    return [*versions, *others, StudyRow("loud")]
+
+
+def evaluation_table(
+    models: Mapping[str, float],
+    *,
+    covers: Sequence[float | None] = (0.2, 0.4, 0.7),
+    seeds: Sequence[int] = (0, 1),
+    sigma: Sequence[str] = (),
+    strata: Sequence[str] = (),
+    noise: int = 0,
+) -> EvaluationTable:
+    """Rows whose PSNR inside cloud lies around the number of the model, 6 dB less at full cover.
+
+    sigma: models that have intervals. noise: another number gives other noise around the same means.
+    """
+    rows, parts = [], []
+    for model, level in models.items():
+        for place, (scene, region) in enumerate(PLACES.items()):
+            for cover in covers:
+                for seed in seeds:
+                    share = cover or 0.3
+                    sky = np.random.default_rng([place, int(100 * share), seed])
+                    own = np.random.default_rng([place, int(100 * share), seed, noise, len(model), int(100 * level)])
+                    psnr = level - 6 * share + 3 * place + sky.normal(0, 1.0) + own.normal(0, 0.1)
+                    scores = _scores(psnr, honest=model in sigma)
+                    by_band = {"bias": dict.fromkeys(BANDS, 0.01)}
+                    key = (model, scene, region, cover, None if cover is None else seed)
+                    rows.append(EvaluationRow(*key, share, scores, by_band=by_band))
+                    parts += [
+                        StratumRow(*key, kind, part, 500, {name: scores[f"{name}_cloud"] + step for name in METRICS})
+                        for kind in strata
+                        for step, part in enumerate(_PARTS[kind])
+                    ]
+    return EvaluationTable("eorestore", METRICS, CONDITIONS, tuple(rows), tuple(parts))
+
+
+_PARTS = {
+    "thickness": ("thin", "thick"), "distance": ("0-8 px", "8-32 px", "32 px and more"),
+    "cloud": ("20-40 %", "40-60 %", "100 %"), "landcover": ("class 4", "class 11"),
+}  # fmt: skip
+
+
+def _scores(psnr: float, *, honest: bool) -> dict[str, float]:
+    error = 10 ** (-psnr / 20)
+    inside = {"psnr": psnr, "ssim": 1 - 3 * error, "mae": 0.7 * error, "sam": 90 * error}
+    found = {f"{name}_cloud": value for name, value in inside.items()}
+    found |= inside | {"psnr": psnr + 4, "psnr_shadow": math.nan, "psnr_clear": math.inf}
+    found |= {"bias_cloud": 0.2 * error, "ndvi_cloud": error, "ndwi_cloud": 1.1 * error}
+    found |= {"gradient_correlation_cloud": 1 - 8 * error, "edge_correlation_cloud": 1 - 9 * error}
+    sigma = (0.88, 3.3 * error) if honest else (math.nan, math.nan)
+    return found | {"coverage_90_cloud": sigma[0], "interval_width_cloud": sigma[1]}
+
+
+def write_study_records(
+    folder: Path, study: Study, quality: Callable[[StudyRow], float], *, unfinished: Sequence[str] = ()
+) -> dict[str, Record]:
+    """Records of all runs of a study but those of `unfinished` rows, and its summary.
+
+    A row that needs weights is skipped, and one called `loud` fails.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    records = {}
+    for number, (row, seed) in enumerate(study.runs()):
+        if row.name in unfinished:
+            continue
+        name = run_name(row, seed)
+        if row.needs:
+            scores = {"status": "skipped", "reason": f"{row.needs[0]} has no weights here"}
+        elif row.name == "loud":
+            scores = {"status": "failed", "reason": "the loss is not finite at step 12 | 13"}
+        else:
+            table = evaluation_table({name: quality(row)}, sigma=[name] if seed == 0 else [], noise=seed)
+            facts = {} if row.baseline else {"parameters": 300_000 + 1000 * number, "gflops_step": 20.0 + 3 * number}
+            scores = {"status": "done", **facts, "steps": 100, **table.to_json()}
+        record = make_record("ablation", name, config=run_key(study, row, seed), scores=scores, seconds=60.0, data=DATA)
+        records[name] = record
+        write_record(folder / f"{name}.json", record)
+    write_summary(study, folder, records)
+    return records
+
+
+def write_evaluation(folder: Path, table: EvaluationTable, *, cases: bool = True) -> Path:
+    """evaluation.json of a table, with three pictures of five panels each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = []
+    for rank, name in enumerate(("worst", "median", "best") if cases else ()):
+        pixels = np.random.default_rng(rank).integers(0, 256, (32, 5 * 32 + 16, 3), dtype=np.uint8)
+        path = f"cases/{name}-scene-a.png"
+        write_png(folder / path, pixels)
+        picture = {"name": name, "path": path, "value": 20.0 + rank, "scene": "scene-a", "cover": 0.4, "seed": 1}
+        pictures.append(picture)
+    scores = {**table.to_json(), "comparisons": [], "cases": pictures}
+    record = make_record("evaluation", " ".join(table.models), config={}, scores=scores, seconds=3.0, data=DATA)
+    write_record(folder / "evaluation.json", record)
+    return folder
+
+
+def profiles(models: Mapping[str, int]) -> tuple[ModelProfile, ...]:
+    """Costs of models by name and parameters, the larger the dearer."""
+    found = []
+    for model, parameters in models.items():
+        sizes = tuple(
+            SizeProfile(side, parameters * side**2, parameters / 1e4 * (side / 128) ** 2, 1.0, 2.5, 300 * parameters)
+            for side in (128, 256)
+        )
+        found.append(ModelProfile(model, parameters, sizes))
+    return tuple(found)
+
+
+def write_comparison(folder: Path, models: Mapping[str, int], *, table: EvaluationTable | None = None) -> Path:
+    """comparison.json of costs, with differences where a table is given."""
+    from eorestore.experiments.compare import ModelComparison
+
+    folder.mkdir(parents=True, exist_ok=True)
+    costs = profiles(models)
+    found = ModelComparison(tuple(models), {}, (), costs, 1000)
+    if table is not None:
+        found = compare_tables(table, profiles=costs, resamples=1000)
+    record = make_record(
+        "comparison", " ".join(models), config={"models": list(models)}, scores=found.to_json(), seconds=9.0, data=DATA
+    )
+    write_record(folder / "comparison.json", record)
+    return folder
+
+
+def profile_json(models: Mapping[str, int]) -> list[dict]:
+    return [asdict(profile) for profile in profiles(models)]
