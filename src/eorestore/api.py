@@ -88,6 +88,7 @@ def restore(
         )
         restore_with_pictures(request, reference=None if reference is None else Path(reference), progress=progress)
         return Path(out)
+    adapting = {name: options.pop(name) for name in ("adapt", "adapt_seed") if name in options}
     if out is not None or reference is not None or options:
         raise UsageError("out, reference and file options go with paths", fix="save and score the returned raster")
     if save:
@@ -100,7 +101,7 @@ def restore(
     rasters = {"cloudy": _as_raster(optical, Unit.REFLECTANCE)}
     if sar is not None:
         rasters["sar"] = _as_raster(sar, Unit.DECIBEL)
-    restored = restore_raster(model, rasters, mask=mask).raster
+    restored = restore_raster(model, rasters, mask=mask, **adapting).raster
     return restored if isinstance(optical, Raster) else _like(optical, restored)
 
 
@@ -147,11 +148,12 @@ def restore_with_pictures(
     *,
     reference: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
+    adapting: Callable[[int, int], None] | None = None,
     command: Sequence[str] = (),
 ) -> Report:
     """`restore_file`, then the sidecar and the preview beside the result."""
     truth = None if reference is None else _open_reference(request, reference)
-    report = restore_file(request, progress=progress)
+    report = restore_file(request, progress=progress, adapting=adapting)
     scores = None if truth is None else _score(request, truth)
     report = replace(report, facts={"command": list(command), **report.facts, "metrics": scores})
     _write_whole(report.target.sidecar, json.dumps(report.facts, indent=1).encode())

@@ -40,6 +40,9 @@ def evaluate(
         str | None, typer.Option(help="Score apart by any of cloud,thickness,distance,texture,landcover.")
     ] = None,
     oracles: Annotated[bool, typer.Option("--oracles", help="Add rows that were shown the answer.")] = False,
+    adapt: Annotated[
+        int, typer.Option(min=0, metavar="STEPS", help="Score networks a second time, adapted to each scene.")
+    ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Folder for evaluation.json, evaluation.md and cases/.")
@@ -66,6 +69,7 @@ def evaluate(
         "mask": _mask(mask),
         "strata": [] if strata is None else _names(strata),
         "oracles": oracles,
+        "adapt": adapt,
     }
     if out is not None:
         for name in ("evaluation.json", "evaluation.md"):

@@ -41,6 +41,11 @@ def restore(
         str,
         typer.Option(metavar="source,sigma,...", help="Maps to keep: source, consistency, and what the model gives."),
     ] = "",
+    adapt: Annotated[
+        int, typer.Option(min=0, metavar="STEPS", help="Let a copy of the weights learn from the scene first.")
+    ] = 0,
+    adapt_seed: Annotated[int, typer.Option(min=0, help="Seed of --adapt.")] = 0,
+    save_adapted: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep the adapted weights there.")] = None,
     reference: Annotated[Path | None, typer.Option(help="Clear scene to score the result against.")] = None,
     cog: Annotated[bool, typer.Option("--cog", help="Write a Cloud-Optimized GeoTIFF.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
@@ -77,6 +82,9 @@ def restore(
         precision=precision,
         tta=tta,
         save=tuple(save.split(",")),
+        adapt=adapt,
+        adapt_seed=adapt_seed,
+        save_adapted=save_adapted,
         cog=cog,
         overwrite=overwrite,
         resume=resume,
@@ -90,7 +98,11 @@ def restore(
 
     quiet = logging.getLogger("eorestore").getEffectiveLevel() >= logging.ERROR
     report = restore_with_pictures(
-        request, reference=reference, progress=Progress("tiles", quiet=quiet), command=sys.argv
+        request,
+        reference=reference,
+        progress=Progress("tiles", quiet=quiet),
+        adapting=Progress("steps", quiet=quiet),
+        command=sys.argv,
     )
     if json:
         typer.echo(json_module.dumps({"output": str(out), **report.facts}, indent=1))

@@ -31,6 +31,9 @@ from eorestore.raster import BandSet, Raster
 
 log = logging.getLogger(__name__)
 
+ADAPTED = " (adapted)"
+"""Ends the name of a model that was adapted to each scene before it restored it."""
+
 ORACLES = ("band-mean of the target", "affine map of the input")
 
 Watch = Callable[[Case, EvaluationRow, Restored], None]
@@ -59,6 +62,7 @@ def evaluate(
     mask: Mask = "manifest",
     strata: Sequence[str] = (),
     oracles: bool = False,
+    adapt: int = 0,
     restore: Restore | None = None,
     watch: Watch | None = None,
 ) -> EvaluationTable:
@@ -84,6 +88,7 @@ def evaluate(
             every pixel; `auto` those that the built-in mask marks.
         strata: names of `strata.KINDS`, by which the pixels under cloud are scored apart.
         oracles: add rows that were shown the answer: its band means, and the per-band affine map of the input.
+        adapt: score every network a second time, adapted to each scene in so many steps; see `restorer.adaptation`.
         restore: restores one scene; the package's own by default.
         watch: is shown every case, its row and what was restored, as soon as they are there.
 
@@ -106,7 +111,9 @@ def evaluate(
     check_land_cover(kinds, maps=sum(row.landcover is not None for row in rows))
     if restore is None and simulate is None:
         _refuse_learners(names, rows, mask)
-    restore = restore or own_restore()
+    restore = restore or own_restore(adapt=adapt)
+    if adapt:
+        names = tuple(variant for name in names for variant in _variants(name))
     found: list[EvaluationRow] = []
     parts: list[StratumRow] = []
     for row in rows:
@@ -117,6 +124,12 @@ def evaluate(
                 parts += by_stratum
     conditions = _conditions(rules, rows, split=split, crop=crop, mask=mask, skies=skies, strata=kinds)
     return EvaluationTable(protocol, rules.metrics, conditions, tuple(found), tuple(parts))
+
+
+def _variants(name: str) -> tuple[str, ...]:
+    from eorestore.restorer.plan import model_facts
+
+    return (name,) if model_facts(name).resolved.path is None else (name, name + ADAPTED)
 
 
 def _refuse_learners(names: tuple[str, ...], rows: Sequence[SceneRow], mask: Mask) -> None:
@@ -158,10 +171,11 @@ def compare_with_baselines(table: EvaluationTable, baselines: Sequence[str]) -> 
     return tuple(found for name in others for found in table.compare(name, present, score=score_name))
 
 
-def own_restore(*, calibrated: bool = True) -> Restore:
+def own_restore(*, calibrated: bool = True, adapt: int = 0) -> Restore:
     """The package's own restoring, with sigma where a model gives it; loads a model once for scenes of equal bands.
 
-    calibrated: whether sigma is scaled as the checkpoint says, where it does.
+    calibrated: whether sigma is scaled as the checkpoint says, where it does. adapt: steps of test-time adaptation for
+    models whose name ends in ADAPTED.
     """
     from eorestore.restorer import Restorer, load_restorer, restore_raster
 
@@ -169,6 +183,8 @@ def own_restore(*, calibrated: bool = True) -> Restore:
 
     def restore(model: str, rasters: Mapping[str, Raster], *, mask: NDArray[np.bool_] | None) -> Restored:
         bands = rasters["cloudy"].bands
+        steps = adapt if model.endswith(ADAPTED) else 0
+        model = model.removesuffix(ADAPTED)
         if (model, bands) not in loaded:
             loaded[model, bands] = load_restorer(model, bands=bands)
         restorer = loaded[model, bands]
@@ -176,7 +192,7 @@ def own_restore(*, calibrated: bool = True) -> Restore:
             config = {key: value for key, value in restorer.facts.config.items() if key != "calibration"}
             restorer = replace(restorer, facts=replace(restorer.facts, config=config))
         save = ("sigma",) if "sigma" in restorer.model.extras else ()
-        restored = restore_raster(restorer, rasters, mask=mask, save=save)
+        restored = restore_raster(restorer, rasters, mask=mask, save=save, adapt=steps)
         if not save:
             return restored
         return replace(

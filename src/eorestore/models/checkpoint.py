@@ -125,6 +125,26 @@ def save_checkpoint(
     return folder
 
 
+def save_adapted(
+    folder: Path | str, model: Model, processor: Processor, *, config: Mapping[str, Any], adapted: Mapping[str, Any]
+) -> Path:
+    """A checkpoint of weights that were adapted to a scene; task, tiles and provenance are those it came from.
+
+    config: of the checkpoint that was adapted. adapted: plain values that say to what and how; in the provenance.
+    The calibration of sigma is left out, since it was fitted for other weights. Raises WriteError.
+    """
+    provenance = {**config["provenance"], "adapted_from": config["sha256"], "adapted": dict(adapted)}
+    return save_checkpoint(
+        folder,
+        model,
+        processor,
+        task=config["task"],
+        provenance=provenance,
+        tile=config["tile"],
+        overlap=config["overlap"],
+    )
+
+
 def load_checkpoint(folder: Path | str) -> Checkpoint:
     """The model, processor and configuration of a checkpoint folder.
 

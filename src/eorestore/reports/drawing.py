@@ -37,7 +37,7 @@ def dress(axes: Axes) -> None:
     """Light grid, two spines, small words."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(LINE)
-    axes.tick_params(colors=INK, labelsize=8.5, length=0)
+    axes.tick_params(which="both", colors=INK, labelsize=8.5, length=0)
     axes.grid(visible=True, color=LINE, linewidth=0.7)
     axes.set_axisbelow(True)
     for text in (axes.title, axes.xaxis.label, axes.yaxis.label):

@@ -149,7 +149,7 @@ def _log_axis(axes: Axes, points: Sequence[Point]) -> None:
     span = max(max(costs) / min(costs), 3.0) ** 0.25
     axes.set_xscale("log")
     axes.set_xlim(min(costs) / span, max(costs) * span)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+    axes.xaxis.set_major_locator(LogLocator(subs=range(1, 10) if max(costs) < 5 * min(costs) else (1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(y=0.14)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 from eorestore.errors import DataError
 
 Cell = str | int | float | None
+_NUMBER = re.compile(r"[+-]?[\d,.]+(?:e[+-]?\d+)?(?: %)?(?: ± [\d.]+)?(?: [(\[].*[)\]])?|-?∞|inf")
 _SILENT = (None, "", "n/a", "reference", "not measured")  # cells that say nothing about their column
 
 
@@ -40,7 +42,7 @@ class Table:
 
     def _counts(self, index: int) -> bool:
         words = [str(row[index]) for row in self.rows if row[index] not in _SILENT]
-        return bool(words) and all(word.lstrip("+-")[:1].isdigit() for word in words)
+        return bool(words) and all(_NUMBER.fullmatch(word) for word in words)
 
 
 def format_cell(value: Cell, *, digits: int = 4) -> str:

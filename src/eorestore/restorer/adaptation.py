@@ -32,7 +32,7 @@ from eorestore.restorer.inference import forward_keywords
 log = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 
-_SKIES, _HELD_BACK = 10, 4
+_SKIES, _HELD_BACK = 16, 6
 _COVER = (0.2, 0.6)
 _CLOUD_SIZE_PX = (20.0, 150.0)
 _LEAST_CLOUD_PX = 8.0
@@ -61,6 +61,16 @@ class Adapted:
     kept_step: int
     before: float
     after: float
+
+    @property
+    def words(self) -> str:
+        """What was done, for a tag."""
+        return f"{self.steps} steps, seed {self.seed}, kept step {self.kept_step}"
+
+    def to_json(self) -> dict[str, int | float]:
+        """All but the weights, as plain values."""
+        numbers = {"psnr_before": round(self.before, 4), "psnr_after": round(self.after, 4)}
+        return {"steps": self.steps, "seed": self.seed, "kept_step": self.kept_step, **numbers}
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from eorestore.errors import GridError
 from eorestore.models.checkpoint import Checkpoint
 from eorestore.raster import Raster
+from eorestore.restorer.adaptation import adapt as adapt_model
 from eorestore.restorer.consistency import ConsistencyRows
 from eorestore.restorer.inference import Execution
 from eorestore.restorer.maps import CONSISTENCY, CONSISTENCY_LAYER, MapLayer, MapStack
@@ -41,6 +42,8 @@ def restore_raster(
     mask: NDArray[np.bool_] | str | None = "auto",
     execution: Execution | None = None,
     save: Sequence[str] = (),
+    adapt: int = 0,
+    adapt_seed: int = 0,
 ) -> Restored:
     """Restore a scene in memory.
 
@@ -51,6 +54,8 @@ def restore_raster(
         mask: (y, x), True where a pixel is to be restored; `auto`, `csmask`; None restores every pixel.
         execution: batch, device, precision, self-ensemble.
         save: maps to return as well: extras of the model such as `sigma`, and `consistency` (with SAR).
+        adapt: steps that a copy of the network first learns from the scene's clear pixels; see `restorer.adaptation`.
+        adapt_seed: of that training.
 
     Returns:
         The raster with the bands of `cloudy`; pixels outside the mask are untouched.
@@ -69,6 +74,10 @@ def restore_raster(
     into = _Gathered(rasters[restorer.primary], (*maps.layers, *([CONSISTENCY_LAYER] if CONSISTENCY in save else ())))
     if found.masked_share == 0:
         return into.untouched()
+    if adapt:
+        sample = restorer.sample(scene, None if found.mask is None else found.mask.read)
+        adapted = adapt_model(restorer.model, restorer.processor, sample, steps=adapt, seed=adapt_seed)
+        restorer = restorer.with_model(adapted.model)
     sink: Sink = into.add
     if CONSISTENCY in save:
         sink = ConsistencyRows(scene, restorer.compare(scene, found.mask), into.add)

@@ -27,7 +27,20 @@ def identity(request: Request, sha256: str | None, tile: int, overlap: int) -> d
         files["mask_file"] = _stamp(request.mask_file)
     settings = {
         key: getattr(request, key)
-        for key in ("model", "mask", "bands", "sar_bands", "s2_offset", "bbox", "batch", "precision", "tta", "device")
+        for key in (
+            "model",
+            "mask",
+            "bands",
+            "sar_bands",
+            "s2_offset",
+            "bbox",
+            "batch",
+            "precision",
+            "tta",
+            "device",
+            "adapt",
+            "adapt_seed",
+        )
     }
     # the source layer is always in the journal, and consistency is made from what is
     maps = {"maps": sorted(set(request.save) - {SOURCE, CONSISTENCY})}
@@ -68,8 +81,10 @@ def file_hash(path: Path) -> str:
     return f"sampled:{digest.hexdigest()}"
 
 
-def output_tags(optical: RasterFile, name: str, sha256: str | None, facts: ModelFacts, mask: str) -> dict[str, str]:
-    """The input's tags, and which model made the result and how."""
+def output_tags(
+    optical: RasterFile, name: str, sha256: str | None, facts: ModelFacts, mask: str, *, adapted: str | None = None
+) -> dict[str, str]:
+    """The input's tags, and which model made the result and how; `adapted` says how its weights were changed."""
     tags = {key: value for key, value in optical.tags.items() if not key.startswith("STATISTICS")}
     tags |= {
         "EORESTORE_MODEL": name,
@@ -77,7 +92,7 @@ def output_tags(optical: RasterFile, name: str, sha256: str | None, facts: Model
         "EORESTORE_VERSION": __version__,
         "EORESTORE_TILES": f"{facts.tile} overlap {facts.overlap}",
         "EORESTORE_MASK": mask,
-    }
+    } | ({} if adapted is None else {"EORESTORE_ADAPTED": adapted})
     if optical.bands.bands[0].unit is Unit.REFLECTANCE and optical.encoding.is_integer and not optical.declares_scale:
         tags["EORESTORE_S2_OFFSET"] = str(round(-optical.encoding.offset / optical.encoding.scale))
     return tags

@@ -24,7 +24,10 @@ _DAYS = 6
 class Request:
     """What is to be restored and how; the fields are the options of `eorestore restore`.
 
-    save: names of maps to keep beside the image; see `restorer.maps`. Raises UsageError for values that make no sense.
+    save: names of maps to keep beside the image; see `restorer.maps`.
+    adapt: steps that a copy of the weights is trained on the scene itself, 0 for none; see `restorer.adaptation`.
+    adapt_seed: of that training. save_adapted: folder for the adapted checkpoint; without it the weights are dropped.
+    Raises UsageError for values that make no sense.
     """
 
     optical: Path
@@ -46,6 +49,9 @@ class Request:
     precision: str = "fp32"
     tta: bool = False
     save: tuple[str, ...] = ()
+    adapt: int = 0
+    adapt_seed: int = 0
+    save_adapted: Path | None = None
     cog: bool = False
     overwrite: bool = False
     resume: bool = False
@@ -57,6 +63,10 @@ class Request:
             raise UsageError(f"no precision {self.precision!r}", fix="use fp32 or bf16")
         if self.batch < 1:
             raise UsageError(f"a batch of {self.batch}", fix="use 1 or more")
+        if self.adapt < 0 or self.adapt_seed < 0:
+            raise UsageError(f"adapt {self.adapt}, seed {self.adapt_seed}", fix="use whole numbers of at least 0")
+        if self.save_adapted is not None and not self.adapt:
+            raise UsageError("there are no adapted weights to save", fix="add --adapt 100, or leave out --save-adapted")
         if self.tile is not None and self.tile < _LEAST_TILE:
             raise UsageError(f"a tile of {self.tile} pixels is too small", fix=f"use at least {_LEAST_TILE}")
         if self.bbox is not None and not (self.bbox[0] < self.bbox[2] and self.bbox[1] < self.bbox[3]):

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from eorestore.errors import UsageError
+from eorestore.errors import MaskError, UsageError
 from eorestore.models.catalogue import SizeRule
 from eorestore.models.checkpoint import Checkpoint, load_checkpoint
-from eorestore.models.model import Model, Prepared
+from eorestore.models.model import Model, Prepared, SceneSample
 from eorestore.models.table import build_model
 from eorestore.processing import BandScale, BandScaling, Processor
 from eorestore.processing.normalize import backscatter_scaling
@@ -103,6 +103,13 @@ class Restorer:
             return found, Prepared()
         with torch.inference_mode():
             return found, self.model.prepare(found.sample)
+
+    def sample(self, scene: Scene, mask: MaskOfWindow | None) -> SceneSample:
+        """The scene as `prepare` and `adaptation.adapt` see it. Raises MaskError where nothing is clear."""
+        found = survey(scene, self.processor, mask=mask, wants_sample=True, absent=self.absent(scene))
+        if found.sample is None:
+            raise MaskError("the scene gives no sample", fix="give a mask that leaves something clear")
+        return found.sample
 
     def run(
         self,

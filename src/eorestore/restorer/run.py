@@ -28,6 +28,7 @@ from eorestore.tiling.compositing import Source
 
 if TYPE_CHECKING:
     from eorestore.models.model import Prepared
+    from eorestore.restorer.adaptation import Adapted
     from eorestore.restorer.consistency import ConsistencyRows
     from eorestore.restorer.journal import Journal
     from eorestore.restorer.restore import Restorer
@@ -44,7 +45,7 @@ class Report:
     small: Raster
 
 
-def restore_file(request: Request, *, progress: Progress | None = None) -> Report:
+def restore_file(request: Request, *, progress: Progress | None = None, adapting: Progress | None = None) -> Report:
     """Restore a scene on disk. Raises EorestoreError kinds; nothing stands under the output's name then.
 
     With a journal the finished rows go there first, and into the output once all are done; an interrupted run
@@ -65,6 +66,8 @@ def restore_file(request: Request, *, progress: Progress | None = None) -> Repor
     with _journal(request, restorer, target, layout) as journal:
         learned = _learn(restorer, inputs, mask, journal)
         _tell_share(request, learned)
+        adapted = _adapt(request, restorer, inputs, learned, progress=adapting)
+        restorer = restorer if adapted is None else restorer.with_model(adapted.model)
         # Not kept in the journal: from one scene and mask it comes out the same again.
         fit = restorer.compare(inputs.scene, learned.mask) if CONSISTENCY in request.save else None
 
@@ -82,7 +85,8 @@ def restore_file(request: Request, *, progress: Progress | None = None) -> Repor
 
         if journal is not None:
             restore_into(journal.write)
-        tags = output_tags(optical, restorer.name, restorer.sha256, restorer.facts, request.mask)
+        told = None if adapted is None else adapted.words
+        tags = output_tags(optical, restorer.name, restorer.sha256, restorer.facts, request.mask, adapted=told)
         stack = MapStack((*maps.layers, *([] if fit is None else [CONSISTENCY_LAYER])))
         map_tags = {SIGMA: sigma_tags(restorer.calibration)}
         with Output(
@@ -102,6 +106,7 @@ def restore_file(request: Request, *, progress: Progress | None = None) -> Repor
                 for strip in journal.strips():
                     sink(strip)
     facts = _facts(request, inputs, restorer, learned, tally)
+    facts["adapted"] = None if adapted is None else adapted.to_json()
     facts["maps"] = {name: target.map_path(name).name for name in request.save}
     if SIGMA in request.save:
         facts |= sigma_facts(restorer.calibration)
@@ -196,6 +201,32 @@ def _learn(restorer: Restorer, inputs: Inputs, mask: MaskOfWindow | None, journa
         numbers = {"share": found.masked_share, "factor": factor}
         journal.save_survey(found.mask, prepared, numbers)
     return _Learned(found.mask, prepared, found.masked_share, factor, 0)
+
+
+def _adapt(
+    request: Request, restorer: Restorer, inputs: Inputs, learned: _Learned, *, progress: Progress | None
+) -> Adapted | None:
+    """The copy that learned from the scene, if that is asked for; a resumed run learns the same again."""
+    if not request.adapt or learned.masked_share == 0:
+        return None
+    from eorestore.models.checkpoint import save_adapted
+    from eorestore.restorer.adaptation import adapt
+
+    mask = None if learned.mask is None else learned.mask.read
+    adapted = adapt(
+        restorer.model,
+        restorer.processor,
+        restorer.sample(inputs.scene, mask),
+        steps=request.adapt,
+        seed=request.adapt_seed,
+        progress=progress,
+    )
+    if request.save_adapted is not None:
+        told = {"scene": file_facts(inputs.optical)["files"], **adapted.to_json()}
+        save_adapted(
+            request.save_adapted, adapted.model, restorer.processor, config=restorer.facts.config, adapted=told
+        )
+    return adapted
 
 
 def _tell_share(request: Request, learned: _Learned) -> None:
