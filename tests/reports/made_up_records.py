@@ -1,20 +1,22 @@
 """Records of studies, evaluations and comparisons with made-up scores, in the form that the experiments write them.
 
-The scores are invented; the records themselves are made by `make_record`, and tables and summaries by the functions
-that make them in earnest.
+The scores are invented; what surrounds them comes from `make_record`, and tables, summaries and differences from the
+functions that make them in earnest.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
-from small_study import BASE
 
-from eorestore.experiments.compare import compare_tables
+from eorestore.config import config_hash
+from eorestore.experiments.compare import ModelComparison, compare_tables
 from eorestore.experiments.evaluation_table import EvaluationRow, EvaluationTable
 from eorestore.experiments.profile import ModelProfile, SizeProfile
 from eorestore.experiments.record import Record, make_record, write_record
@@ -23,6 +25,7 @@ from eorestore.experiments.study import Study, StudyEvaluation, StudyRow
 from eorestore.experiments.study_plan import run_key, run_name
 from eorestore.experiments.study_summary import write_summary
 from eorestore.reports.png import write_png
+from small_study import BASE
 
 PLACES = {"scene-a": "alps", "scene-b": "alps", "scene-c": "po"}
 CONDITIONS = {"Split": "validation", "Clouds": "20-150 px, seeds 0, 1"}
@@ -78,7 +81,7 @@ def evaluation_table(
 
 _PARTS = {
     "thickness": ("thin", "thick"), "distance": ("0-8 px", "8-32 px", "32 px and more"),
-    "cloud": ("20-40 %", "40-60 %", "100 %"), "landcover": ("class 4", "class 11"),
+    "texture": ("textured", "smooth"), "cloud": ("20-40 %", "40-60 %", "100 %"), "landcover": ("class 4", "class 11"),
 }  # fmt: skip
 
 
@@ -94,7 +97,12 @@ def _scores(psnr: float, *, honest: bool) -> dict[str, float]:
 
 
 def write_study_records(
-    folder: Path, study: Study, quality: Callable[[StudyRow], float], *, unfinished: Sequence[str] = ()
+    folder: Path,
+    study: Study,
+    quality: Callable[[StudyRow], float],
+    *,
+    unfinished: Sequence[str] = (),
+    strata: Sequence[str] = (),
 ) -> dict[str, Record]:
     """Records of all runs of a study but those of `unfinished` rows, and its summary.
 
@@ -102,7 +110,9 @@ def write_study_records(
     """
     folder.mkdir(parents=True, exist_ok=True)
     records = {}
-    for number, (row, seed) in enumerate(study.runs()):
+    names = [row.name for row in study.rows]
+    for row, seed in study.runs():
+        number = names.index(row.name)
         if row.name in unfinished:
             continue
         name = run_name(row, seed)
@@ -111,10 +121,10 @@ def write_study_records(
         elif row.name == "loud":
             scores = {"status": "failed", "reason": "the loss is not finite at step 12 | 13"}
         else:
-            table = evaluation_table({name: quality(row)}, sigma=[name] if seed == 0 else [], noise=seed)
+            table = evaluation_table({name: quality(row)}, sigma=[name] if seed == 0 else [], noise=seed, strata=strata)
             facts = {} if row.baseline else {"parameters": 300_000 + 1000 * number, "gflops_step": 20.0 + 3 * number}
             scores = {"status": "done", **facts, "steps": 100, **table.to_json()}
-        record = make_record("ablation", name, config=run_key(study, row, seed), scores=scores, seconds=60.0, data=DATA)
+        record = _record("ablation", name, config=run_key(study, row, seed), scores=scores)
         records[name] = record
         write_record(folder / f"{name}.json", record)
     write_summary(study, folder, records)
@@ -132,7 +142,7 @@ def write_evaluation(folder: Path, table: EvaluationTable, *, cases: bool = True
         picture = {"name": name, "path": path, "value": 20.0 + rank, "scene": "scene-a", "cover": 0.4, "seed": 1}
         pictures.append(picture)
     scores = {**table.to_json(), "comparisons": [], "cases": pictures}
-    record = make_record("evaluation", " ".join(table.models), config={}, scores=scores, seconds=3.0, data=DATA)
+    record = _record("evaluation", " ".join(table.models), config={}, scores=scores)
     write_record(folder / "evaluation.json", record)
     return folder
 
@@ -151,18 +161,25 @@ def profiles(models: Mapping[str, int]) -> tuple[ModelProfile, ...]:
 
 def write_comparison(folder: Path, models: Mapping[str, int], *, table: EvaluationTable | None = None) -> Path:
     """comparison.json of costs, with differences where a table is given."""
-    from eorestore.experiments.compare import ModelComparison
-
     folder.mkdir(parents=True, exist_ok=True)
     costs = profiles(models)
     found = ModelComparison(tuple(models), {}, (), costs, 1000)
     if table is not None:
         found = compare_tables(table, profiles=costs, resamples=1000)
-    record = make_record(
-        "comparison", " ".join(models), config={"models": list(models)}, scores=found.to_json(), seconds=9.0, data=DATA
-    )
+    record = _record("comparison", " ".join(models), config={"models": list(models)}, scores=found.to_json())
     write_record(folder / "comparison.json", record)
     return folder
+
+
+@cache
+def _empty() -> Record:
+    return make_record("made up", "made up", config={}, scores={}, seconds=60.0, data=DATA)
+
+
+def _record(kind: str, name: str, *, config: dict, scores: dict) -> Record:
+    """What `make_record` gives, which asks for the commit only once."""
+    plain = json.loads(json.dumps(scores).replace("NaN", "null"))
+    return replace(_empty(), kind=kind, name=name, config=config, config_hash=config_hash(config), scores=plain)
 
 
 def profile_json(models: Mapping[str, int]) -> list[dict]:

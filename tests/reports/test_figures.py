@@ -4,6 +4,7 @@ import sys
 import numpy as np
 from PIL import Image
 
+from eorestore.reports.drawing import Drawing
 from eorestore.reports.figures import scores_by_cover, training_curves
 
 
@@ -22,9 +23,9 @@ def evaluation(mean: float | str | None) -> dict:
     }
 
 
-def coloured(data: bytes) -> int:
+def coloured(drawing: Drawing) -> int:
     """Pixels with a hue, of which axes and words have none."""
-    image = np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+    image = np.asarray(Image.open(io.BytesIO(drawing.png)).convert("RGB")).astype(int)
     assert min(image.shape[:2]) > 300
     return int((np.ptp(image, axis=-1) > 60).sum())
 

@@ -15,7 +15,7 @@ from eorestore.errors import DataError, GridError, WriteError
 from eorestore.raster import SENTINEL2_L1C, Grid, Raster
 from eorestore.reports.histogram import histogram_of
 from eorestore.reports.page import Layer, write_page
-from eorestore.reports.tables import Table
+from eorestore.reports.table import Table
 
 RED, BLUE, GREEN = (200, 30, 30), (30, 30, 200), (30, 160, 30)
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -41,6 +41,7 @@ def test_a_report_holds_the_numbers_of_its_records(tmp_path) -> None:
     assert "| 40 % | identity | 11.50 | 1 |" in text
     assert "| first | training |" in text
     assert "| 120 |" in text
+    assert "Data: none recorded." in text
     for name in re.findall(r"!\[.*\]\((.*)\)", text):
         assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {

@@ -1,20 +1,14 @@
 import json
 import math
+import re
 
 import numpy as np
 import pytest
+from made_up_records import evaluation_table, tiny_study, version_rows, write_comparison, write_study_records
 
-from eorestore.errors import DataError
-from eorestore.reports.tables import (
-    Table,
-    format_cell,
-    read_json,
-    render_readme,
-    stale_tables,
-    table_of,
-    to_markdown,
-    update_readme,
-)
+from eorestore.errors import DataError, UnknownNameError
+from eorestore.reports.table import Table, format_cell, to_markdown
+from eorestore.reports.tables import read_json, render_readme, stale_tables, table_of, update_readme
 
 
 def evaluation(*, covers=(0.2, 0.4)) -> dict:
@@ -128,3 +122,69 @@ def test_what_is_not_a_record_is_refused(project, content) -> None:
     (project / "bad.json").write_text(content)
     with pytest.raises(DataError):
         table_of(read_json(project / "bad.json"))
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """A folder of results with a study and two comparisons, one of costs alone."""
+    folder = tmp_path_factory.mktemp("results")
+    study = tiny_study(version_rows(), reference="glf-cr-v0", name="cloud-main")
+    write_study_records(folder / "study", study, lambda row: 26.0 + len(row.name) / 10)
+    (folder / "study" / "study.json").rename(folder / "study-cloud-main.json")
+    models = {"clearview": 300_000, "inpaint": 100}
+    write_comparison(folder / "a", models).joinpath("comparison.json").rename(folder / "cloud-costs.json")
+    table = evaluation_table({"clearview": 30.0, "inpaint": 25.0})
+    write_comparison(folder / "b", models, table=table).joinpath("comparison.json").rename(folder / "both.json")
+    return folder
+
+
+def test_a_study_stands_in_a_readme_with_its_source(results, tmp_path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text("<!-- table: study-cloud-main -->\n<!-- end table -->\n")
+    update_readme(readme, results)
+    text = readme.read_text(encoding="utf-8")
+    columns = (
+        "Row | Seeds | PSNR, dB | SSIM | MAE | SAM, degrees | PSNR, dB against glf-cr-v0 | Parameters | GFLOPs a step"
+    )
+    assert f"| {columns} |" in text
+    assert re.search(r"\| glf-cr-v4 \| 3 \| \d\d\.\d\d ± \d\.\d\d \|", text)
+    assert "\nCommit " in text
+    assert "Data: 2 files, SHA-256 " in text
+    assert stale_tables(readme, results) == ()
+
+
+def test_one_score_of_a_study_stands_with_its_difference(results) -> None:
+    table = table_of(read_json(results / "study-cloud-main.json"), score="mae_cloud")
+    assert table.columns == ("Row", "Seeds", "MAE cloud", "Against glf-cr-v0")
+    rows = {row[0]: row for row in table.rows}
+    assert rows["glf-cr-v0"][3] == "reference"
+    assert re.fullmatch(r"[+-]0\.\d{4} \[-?0\.\d{4}, -?0\.\d{4}\]", rows["single"][3])
+
+
+def test_a_comparison_stands_with_differences_and_one_of_costs_with_costs(results) -> None:
+    both, costs = (table_of(read_json(results / f"{name}.json")) for name in ("both", "cloud-costs"))
+    assert both.columns[:3] == ("Model", "PSNR cloud, dB", "SSIM cloud")
+    assert both.rows[0][1].count("(") == 0
+    assert both.rows[1][1].count("(") == 1
+    assert both.rows[1][-2:] == (3, 2)
+    assert costs.rows[0][:3] == ("clearview", "128 x 128", 300_000)
+    by_cover = table_of(read_json(results / "both.json"), score="psnr_cloud")
+    assert by_cover.columns == ("PSNR cloud, dB", "all covers", "20 %", "40 %", "70 %")
+
+
+@pytest.mark.parametrize(
+    ("score", "words"),
+    [
+        ("bias_cloud", "Absolute bias cloud"), ("ndvi_cloud", "NDVI error cloud"), ("ndwi_cloud", "NDWI error cloud"),
+        ("gradient_correlation_cloud", "Gradient correlation cloud"), ("psnr", "PSNR, dB"),
+        ("edge_correlation_cloud", "Edge correlation cloud"), ("coverage_90_cloud", "90 % coverage cloud"),
+        ("interval_width_cloud", "90 % interval width cloud"), ("sam_shadow", "SAM shadow, degrees"),
+    ],
+)  # fmt: skip
+def test_scores_have_headings(score, words) -> None:
+    assert table_of(evaluation(), score=score).columns[0] == words
+
+
+def test_a_score_that_does_not_exist_is_refused_by_name() -> None:
+    with pytest.raises(UnknownNameError, match="'blur_cloud'"):
+        table_of(evaluation(), score="blur_cloud")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eorestore.data.manifest import read_manifest, select
+from eorestore.data.manifest import SceneRow, read_manifest, select
 from eorestore.errors import DataError, UsageError
 from eorestore.experiments.case_scores import Restore, sigma_of
 from eorestore.experiments.cases import Case, SimulatedSkies, read_cases
@@ -91,17 +91,8 @@ def calibrate(
     if split == "test":
         raise UsageError("a calibration on the test split would spoil it for judging", fix="use --split validation")
     rows = select(read_manifest(Path(data), root=None if root is None else Path(root)), split)
-    restore = restore or own_restore(calibrated=False)
     skies = SimulatedSkies(tuple(covers), tuple(seeds), cloud_size_px)
-    found: dict[str, list[NDArray[np.float32]]] = {}
-    for row in rows:
-        for case in read_cases(row, skies=skies, mask="none"):
-            found.setdefault(row.place, []).append(_ratios(case, model, restore, bands))
-            log.info("%s on %s, cover %s, seed %s", model, row.id, case.cover, case.seed)
-    ratios = {place: np.concatenate(parts, axis=1) for place, parts in found.items()}
-    ratios = {place: values for place, values in ratios.items() if values.shape[1]}
-    if not ratios:
-        raise DataError("no pixel lies under a simulated cloud", fix="give a larger cover")
+    ratios = collect_ratios(model, rows, bands=bands, skies=skies, restore=restore)
     scale = fit_scale(ratios, bands, level=level)
     ones = np.ones(len(bands))
     return Calibration(
@@ -111,8 +102,33 @@ def calibrate(
         tuple(ratios),
         sum(values.shape[1] for values in balance(ratios)),
         {place: share_inside(values, ones, level=level) for place, values in ratios.items()},
-        _held_out(ratios, bands, level),
+        held_out_coverage(ratios, bands, level=level),
     )
+
+
+def collect_ratios(
+    model: str,
+    rows: Sequence[SceneRow],
+    *,
+    bands: Sequence[str],
+    skies: SimulatedSkies,
+    restore: Restore | None = None,
+) -> dict[str, NDArray[np.float32]]:
+    """|error| / sigma by place, (band, pixel), on every `SPACING`-th pixel under simulated clouds over `rows`.
+
+    A calibration that the model has is left aside. Raises UsageError without sigma, DataError without such a pixel.
+    """
+    restore = restore or own_restore(calibrated=False)
+    found: dict[str, list[NDArray[np.float32]]] = {}
+    for row in rows:
+        for case in read_cases(row, skies=skies, mask="none"):
+            found.setdefault(row.place, []).append(_ratios(case, model, restore, bands))
+            log.info("%s on %s, cover %s, seed %s", model, row.id, case.cover, case.seed)
+    ratios = {place: np.concatenate(parts, axis=1) for place, parts in found.items()}
+    ratios = {place: values for place, values in ratios.items() if values.shape[1]}
+    if not ratios:
+        raise DataError("no pixel lies under a simulated cloud", fix="give a larger cover")
+    return ratios
 
 
 def fit_scale(ratios: Ratios, bands: Sequence[str], *, level: float = LEVEL) -> NDArray[np.float64]:
@@ -150,7 +166,8 @@ def share_inside(ratios: NDArray[np.float32], scale: NDArray[np.float64], *, lev
     return float(np.mean(inside.sum(axis=1)[counted] / known.sum(axis=1)[counted]))
 
 
-def _held_out(ratios: Ratios, bands: Sequence[str], level: float) -> dict[str, float]:
+def held_out_coverage(ratios: Ratios, bands: Sequence[str], *, level: float = LEVEL) -> dict[str, float]:
+    """Share inside the interval by place, with factors fitted on the other places; nothing of a single place."""
     if len(ratios) < 2:
         return {}
     return {

@@ -50,7 +50,7 @@ def mosaic(pictures: Sequence[Picture], *, columns: int = 5) -> Drawing:
     tallest = max(picture.pixels.shape[0] / picture.pixels.shape[1] for picture in pictures)
     figure = new_figure(rows * (width * tallest + _WORDS), width=width * shown)
     frames = figure.subplots(rows, shown, squeeze=False).ravel()
-    for axes, picture in zip(frames, pictures, strict=False):
+    for axes, picture in zip(frames[: len(pictures)], pictures, strict=True):
         step = max(math.ceil(max(picture.pixels.shape[:2]) / _MOST), 1)
         _show(axes, picture.pixels[::step, ::step])
         axes.set_title(picture.title, fontsize=7.5, color=INK, pad=3)

@@ -106,7 +106,7 @@ def by_stratum(values: Mapping[str, Mapping[str, Mapping[str, float]]], *, score
     figure = new_figure(2.5 * rows + 0.5)
     panels = figure.subplots(rows, 2 if len(values) > 1 else 1, squeeze=False).ravel()
     models = list(dict.fromkeys(model for found in values.values() for model in found))
-    for axes, (kind, found) in zip(panels, values.items(), strict=False):
+    for axes, (kind, found) in zip(panels[: len(values)], values.items(), strict=True):
         parts = list(dict.fromkeys(part for scores in found.values() for part in scores))
         for number, (colour, model) in enumerate(zip(colours(len(models)), models, strict=True)):
             heights = [found.get(model, {}).get(part, float("nan")) for part in parts]

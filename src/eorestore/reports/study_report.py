@@ -28,6 +28,7 @@ from eorestore.reports.study_tables import (
 from eorestore.reports.table import Table
 
 Values = Mapping[str, Any]
+_FAR = "Baselines far away from the networks stand in the table alone."
 _LINES = 17  # more in one plot cannot be told apart
 
 
@@ -48,7 +49,7 @@ def study_sections(study: StudySource, *, profiles: Sequence[Sequence[Values]] =
         sections.append(Section(f"{name}: setup", table=setup, note=source))
     for title, rows in ((f"{name}: main rows", leading), (f"{name}: single cells", others)):
         if rows:
-            table = score_table(scores, rows=rows, profiles=costs or None)
+            table = score_table(scores, rows=rows, profiles=costs if _timed(scores, rows, costs) else None)
             sections.append(Section(title, table=table, note=note))
     sections += _differences(study, f"{study_note(scores)} {source}")
     sections += _by_cover(study, leading if len(leading) > 1 else [*leading, *others], source)
@@ -59,6 +60,11 @@ def study_sections(study: StudySource, *, profiles: Sequence[Sequence[Values]] =
     if ended is not None:
         sections.append(Section(f"{name}: rows without a result", table=ended, note=source))
     return sections
+
+
+def _timed(scores: Values, rows: Sequence[str], profiles: Sequence[Values]) -> bool:
+    """Whether the cost of a pass is known of any of the rows."""
+    return any(cost_of(profiles, row["row"], parameters=row["parameters"]) for row in scored(scores, rows=rows))
 
 
 def _differences(study: StudySource, note: str) -> list[Section]:
@@ -89,7 +95,7 @@ def _by_cover(study: StudySource, rows: Sequence[str], source: str) -> list[Sect
     table = Table((heading(first), *map(cover_name, covers)), tuple(cells))
     figure = against_cover(shown, score=heading(first), dashed=baselines)
     few = "" if len(shown) == len(curves) else f" The plot has {scores['reference']}, the best five and the last five."
-    note = f"Mean over scenes, seeds of clouds and training seeds.{few} {source}"
+    note = f"Mean over scenes, seeds of clouds and training seeds.{few} {_FAR} {source}"
     return [Section(f"{study.name}: by cloud cover", table, figure, note)]
 
 
@@ -103,21 +109,24 @@ def _shown(curves: Mapping[str, Mapping[float, float]], reference: str) -> dict[
 
 
 def _costs(study: StudySource, profiles: Sequence[Values], source: str) -> list[Section]:
-    """Against the FLOPs of a pass where all trained rows were profiled, else against those of a training step."""
+    """Against the FLOPs of a pass, for the rows that were profiled; else against those of a training step."""
     scores = study.summary.scores
     first = f"{scores['metrics'][0]}_cloud"
     rows = [row for row in scored(scores) if row["gflops_step"] and row["scores"][first]["mean"] is not None]
     sizes = {row["row"]: at_size(cost_of(profiles, row["row"], parameters=row["parameters"])) for row in rows}
     passes = {name: size["flops"] / 1e9 for name, size in sizes.items() if size is not None}
-    costs = passes if len(passes) == len(rows) else {row["row"]: row["gflops_step"] for row in rows}
+    costs = passes if len(passes) > 1 else {row["row"]: row["gflops_step"] for row in rows}
     if len(rows) < 2:
         return []
     points = [
-        Point(row["row"], costs[row["row"]], row["scores"][first]["mean"], row["scores"][first]["std"]) for row in rows
+        Point(row["row"], costs[row["row"]], row["scores"][first]["mean"], row["scores"][first]["std"])
+        for row in rows
+        if row["row"] in costs
     ]
     label = f"GFLOPs of a pass, {SIDE} x {SIDE} pixels" if costs is passes else "GFLOPs of a training step"
     figure = cost_against_score(points, cost=label, score=heading(first))
-    note = f"Whiskers are the standard deviation over training seeds. {source}"
+    few = "" if len(points) == len(rows) else " Rows whose pass was not measured are left out."
+    note = f"Whiskers are the standard deviation over training seeds.{few} {source}"
     return [Section(f"{study.name}: cost and score", figure=figure, note=note)]
 
 

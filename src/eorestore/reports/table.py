@@ -10,7 +10,7 @@ from eorestore.errors import DataError
 
 Cell = str | int | float | None
 _NUMBER = re.compile(r"[+-]?[\d,.]+(?:e[+-]?\d+)?(?: %)?(?: ± [\d.]+)?(?: [(\[].*[)\]])?|-?∞|inf")
-_SILENT = (None, "", "n/a", "reference", "not measured")  # cells that say nothing about their column
+_SILENT = ("", "n/a", "reference", "not measured")  # cells that say nothing about their column
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Table:
         return tuple(index > 0 and self._counts(index) for index in range(len(self.columns)))
 
     def _counts(self, index: int) -> bool:
-        words = [str(row[index]) for row in self.rows if row[index] not in _SILENT]
+        words = [text for row in self.rows if (text := format_cell(row[index])) not in _SILENT]
         return bool(words) and all(_NUMBER.fullmatch(word) for word in words)
 
 

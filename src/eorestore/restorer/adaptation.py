@@ -43,6 +43,7 @@ _LEAST_HIDDEN, _LEAST_LEFT = 0.1, 0.3  # of what is clear: must be hidden by a s
 _DRAWS = 20
 _SHRINKING = 0.85  # of cover and of clouds' size, from one fruitless draw to the next
 _CHECKS = 8  # times that the held-back skies are scored
+_LEARNING_RATE = 5e-4
 _WARMUP = 10
 _SIGMA_WEIGHT = 0.1
 _METRES = 10.0  # a pixel, for the length of shadows
@@ -92,7 +93,7 @@ def adapt(
     *,
     steps: int,
     seed: int = 0,
-    learning_rate: float = 5e-4,
+    learning_rate: float | None = None,
     progress: Progress | None = None,
 ) -> Adapted:
     """A copy of `model` after `steps` updates on the clear pixels of one scene; the same for the same seed.
@@ -103,7 +104,7 @@ def adapt(
         sample: the scene, as `prepare` sees it.
         steps: updates.
         seed: of clouds, crops and their order.
-        learning_rate: of AdamW; it falls to a tenth.
+        learning_rate: of AdamW; it falls to a tenth. None takes 5e-4.
         progress: is given (steps done, steps).
 
     Raises:
@@ -123,7 +124,13 @@ def adapt(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         kept_step, scores = _learn(
-            network, skies, held_back, steps=steps, learning_rate=learning_rate, generator=generator, progress=progress
+            network,
+            skies,
+            held_back,
+            steps=steps,
+            learning_rate=learning_rate or _LEARNING_RATE,
+            generator=generator,
+            progress=progress,
         )
     log.info(
         "adapted in %d steps, kept step %d: %.2f dB instead of %.2f dB under held-back simulated clouds",

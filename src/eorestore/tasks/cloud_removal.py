@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from eorestore.models.model import Output
 
 Batch = Mapping[str, Tensor]
+_RGB = (SENTINEL2_L1C.names.index("B04"), SENTINEL2_L1C.names.index("B03"), SENTINEL2_L1C.names.index("B02"))
 PixelLoss = Callable[..., Tensor]
 
 
@@ -96,6 +97,22 @@ def _with_sigma(output: Output) -> PixelLoss:
     return functools.partial(likelihood.gaussian_nll, sigma=output.extras["sigma"])
 
 
+def seen_by(network: str) -> Loss:
+    """`perceptual` in natural colour through `network`. Raises ConfigError where the bands are not Sentinel-2's 13."""
+    loss = over_valid(functools.partial(perceptual.perceptual, network=network, rgb=_RGB))
+
+    def perceived(output: Output, batch: Batch, /) -> Tensor:
+        bands = batch["target"].shape[1]
+        if bands != len(SENTINEL2_L1C):
+            raise ConfigError(
+                f"perceptual losses know where red, green and blue are among 13 bands; the target has {bands}",
+                fix="leave the perceptual loss out, or choose a processor of 13 bands",
+            )
+        return loss(output, batch)
+
+    return perceived
+
+
 def _attention(output: Output) -> Tensor:
     if "attention" not in output.extras:
         raise ConfigError(
@@ -105,8 +122,6 @@ def _attention(output: Output) -> Tensor:
         )
     return output.extras["attention"]
 
-
-_RED, _GREEN, _BLUE = (SENTINEL2_L1C.names.index(name) for name in ("B04", "B03", "B02"))
 
 LOSSES: Mapping[str, Loss] = {
     "l1": over_valid(pixel.l1),
@@ -130,10 +145,7 @@ LOSSES: Mapping[str, Loss] = {
     "attention_mse_difference": attention_to_difference,
     "gaussian_nll": likely,
     "gaussian_nll_masked": likely_masked,
-    **{
-        name: over_valid(functools.partial(perceptual.perceptual, network=network, rgb=(_RED, _GREEN, _BLUE)))
-        for name, network in FEATURE_LOSSES.items()
-    },
+    **{name: seen_by(network) for name, network in FEATURE_LOSSES.items()},
 }
 
 CLOUD_REMOVAL = Task(
