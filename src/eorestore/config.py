@@ -211,7 +211,7 @@ def load_config(path: Path | str, overrides: Mapping[str, object] | Sequence[str
     values = read_yaml(path.read_text(encoding="utf-8"), source=str(path))
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds no keys", fix="start from one of the files in presets/")
-    for key, value in _pairs(overrides):
+    for key, value in override_pairs(overrides):
         lay_over(values, key, value)
     return parse_settings(RunConfig, values, source=str(path))
 
@@ -292,7 +292,8 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any
     return rows
 
 
-def _pairs(overrides: Mapping[str, object] | Sequence[str]) -> list[tuple[str, object]]:
+def override_pairs(overrides: Mapping[str, object] | Sequence[str]) -> list[tuple[str, object]]:
+    """Dotted keys and plain values of {"training.steps": 10} or ["training.steps=10"]. Raises ConfigError."""
     if isinstance(overrides, Mapping):
         return list(overrides.items())
     pairs: list[tuple[str, object]] = []

@@ -35,6 +35,14 @@ def test_every_row_trains_on_the_crop_and_batch_of_the_budget(tmp_path: Path):
         assert (config.data.crop, config.training.batch, config.name) == (32, 2, row.name)
 
 
+def test_a_value_can_be_changed_for_one_run(tmp_path: Path):
+    path = write_study(tmp_path, small_study_values())
+    assert load_study(path, ["budget.train_flops=1e12", "seeds.main=5"]).budget.train_flops == 1e12
+    assert load_study(path, ["seeds.main=5"]).seeds.main == 5
+    with pytest.raises(ConfigError, match="train_flop"):
+        load_study(path, ["budget.train_flop=1e12"])
+
+
 def test_seeds_of_a_study_count_from_the_seed_of_its_base(tmp_path: Path):
     study = small_study(tmp_path, with_changes(base=BASE | {"seed": 40}))
     assert [study.config(study.rows[0], seed=seed).seed for seed in (0, 1)] == [40, 41]

@@ -70,7 +70,7 @@ def test_what_is_kept_is_never_worse_under_the_skies_held_back(model, sample):
 
 def test_a_network_that_knows_nothing_learns_from_the_scene(sample):
     network = build_model("clearview", SMALL | {"start": "cloudy"}, seed=2).eval()
-    adapted = adapt(network, PROCESSOR, sample, steps=40, learning_rate=3e-3)
+    adapted = adapt(network, PROCESSOR, sample, steps=80, learning_rate=5e-3)
     assert adapted.after > adapted.before + 1
     assert adapted.kept_step > 0
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 def ablate(
     study: Annotated[str, typer.Argument(metavar="STUDY", help="A YAML file, or the name of a shipped study.")],
     *,
+    settings: Annotated[
+        list[str] | None, typer.Option("-s", "--set", metavar="KEY=VALUE", help="As in budget.train_flops=1e12.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Folder of records; runs/study-NAME without it.")
     ] = None,
@@ -34,7 +37,7 @@ def ablate(
     """
     from eorestore.experiments.study import load_study
 
-    chosen = load_study(study)
+    chosen = load_study(study, settings or ())
     names = [name.strip() for name in only.split(",")] if only else []
     if dry_run:
         for line in _plan_lines(chosen, names):

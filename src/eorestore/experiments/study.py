@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Gt, Le, MinLen
 
-from eorestore.config import Count, Positive, RunConfig, Share, lay_over, parse_settings, read_yaml
+from eorestore.config import Count, Positive, RunConfig, Share, lay_over, override_pairs, parse_settings, read_yaml
 from eorestore.errors import ConfigError, UnknownNameError
 from eorestore.models.catalogue import find_preset
 
@@ -174,8 +174,8 @@ class Study:
         return self.seeds.main if row.main else self.seeds.cell
 
 
-def load_study(path: Path | str) -> Study:
-    """The study at `path`, or the shipped one of that name.
+def load_study(path: Path | str, overrides: Sequence[str] = ()) -> Study:
+    """The study at `path`, or the shipped one of that name, with `overrides` such as "budget.train_flops=1e12" over it.
 
     `base` may be the name of a preset or the path of one, from the study's own folder or from here; `grids` become
     rows. Raises ConfigError with what is wrong.
@@ -185,6 +185,8 @@ def load_study(path: Path | str) -> Study:
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds no keys", fix="start from one of the files in studies/")
     values = dict(values)
+    for key, value in override_pairs(overrides):
+        lay_over(values, key, value)
     rows = [
         parse_settings(StudyRow, item, source=f"{path}: row {item.get('name', number)}")
         for number, item in enumerate(_mappings(values.pop("rows", []), "rows", path))
