@@ -50,7 +50,7 @@ def test_the_wheel_holds_presets_weights_and_no_tests(installed):
 def test_the_installed_package_restores_a_scene(installed, tmp_path):
     world = make_world((96, 96), seed=12)
     scene = write_world(tmp_path / "in", world)
-    model = "cloud" if (WEIGHTS / "glf-cr-compact").is_dir() else "inpaint"
+    model = "cloud" if (WEIGHTS / "clearview").is_dir() else "inpaint"
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     environment |= {"PYTHONPATH": str(installed / "site"), "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     options = {"cwd": tmp_path, "env": environment}
@@ -65,6 +65,6 @@ def test_the_installed_package_restores_a_scene(installed, tmp_path):
     clear = read_tif(scene / "clear.tif").astype(float)
     before, after = (np.abs(image - clear)[:, world.mask].mean() for image in (world.dn.astype(float), out))
     assert after < 0.5 * before
-    assert json.loads((tmp_path / "out.tif.json").read_text())["model"] in {"glf-cr-compact", "cloud", "inpaint"}
+    assert json.loads((tmp_path / "out.tif.json").read_text())["model"] in {"clearview", "inpaint"}
     listed = call("-m", "eorestore", "model", "list", **options)
     assert "glf-cr-v0" in listed

@@ -262,7 +262,7 @@ def test_a_full_disk_leaves_nothing_of_a_folder_either(bench):
 def test_a_shipped_model_without_its_weights_says_where_they_belong(bench, monkeypatch, tmp_path, capfd):
     monkeypatch.setattr(catalogue, "WEIGHTS_FOLDER", tmp_path / "in" / "none")
     assert run(bench.restore(model="cloud", sar=True)) == EXIT_MISSING
-    check_words(capfd.readouterr().err, "weights of glf-cr-compact")
+    check_words(capfd.readouterr().err, "weights of clearview")
 
 
 def test_debug_shows_where_an_error_comes_from(bench):

@@ -37,14 +37,14 @@ def test_a_baseline_has_its_size_rule_and_no_path():
 
 
 def test_an_alias_stands_for_the_shipped_model(tmp_path):
-    shipped = checkpoint(tmp_path / "weights" / "glf-cr-compact")
-    assert catalogue.resolve("cloud") == catalogue.Resolved("checkpoint", "glf-cr-compact", shipped)
-    assert catalogue.shipped_names() == ("glf-cr-compact",)
+    shipped = checkpoint(tmp_path / "weights" / "clearview")
+    assert catalogue.resolve("cloud") == catalogue.Resolved("checkpoint", "clearview", shipped)
+    assert catalogue.shipped_names() == ("clearview",)
 
 
-@pytest.mark.parametrize("name", ["cloud", "glf-cr-compact"])
+@pytest.mark.parametrize("name", ["cloud", "clearview"])
 def test_a_shipped_model_without_its_weights_is_missing(name):
-    with pytest.raises(MissingError, match="glf-cr-compact"):
+    with pytest.raises(MissingError, match="clearview"):
         catalogue.resolve(name)
 
 

@@ -18,7 +18,7 @@ PRESET_FOLDERS = (Path(__file__).parents[1] / "presets", Path(__file__).parents[
 RUNS_FOLDER = Path("runs")
 RUN_CHECKPOINTS = ("best", "last")
 
-ALIASES: Mapping[str, str] = {"cloud": "glf-cr-compact"}
+ALIASES: Mapping[str, str] = {"cloud": "clearview"}
 """Short names of the best shipped model of a task."""
 
 
