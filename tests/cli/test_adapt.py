@@ -20,7 +20,7 @@ SMALL = {"channels": [8, 12], "sar_channels": [4, 6], "head_channels": 4}
 
 @pytest.fixture(autouse=True)
 def few_skies(monkeypatch):
-    for name, value in {"_SKIES": 2, "_HELD_BACK": 2, "_CROP": 32, "_BATCH": 2, "_LEARNING_RATE": 3e-3}.items():
+    for name, value in {"_SKIES": 4, "_HELD_BACK": 2, "_CROP": 32, "_BATCH": 4, "_LEARNING_RATE": 5e-3}.items():
         monkeypatch.setattr(adaptation, name, value)
 
 
@@ -52,13 +52,13 @@ def command(scene, checkpoint, out, *more):
 def test_it_changes_the_clouded_pixels_alone_and_the_sidecar_says_how(tmp_path, scene, checkpoint):
     plain, adapted = tmp_path / "plain.tif", tmp_path / "adapted.tif"
     assert run(command(scene, checkpoint, plain)) == 0
-    assert run(command(scene, checkpoint, adapted, "--adapt", "40", "--adapt-seed", "3")) == 0
+    assert run(command(scene, checkpoint, adapted, "--adapt", "90", "--adapt-seed", "3")) == 0
     mask = read_tif(scene / "mask.tif")[0] == 1
     images = [read_tif(path) for path in (plain, adapted, scene / "s2.tif")]
     assert np.array_equal(images[1][:, ~mask], images[2][:, ~mask])
     assert not np.array_equal(images[0][:, mask], images[1][:, mask])
     facts = json.loads(Path(f"{adapted}.json").read_text())["adapted"]
-    assert (facts["steps"], facts["seed"]) == (40, 3)
+    assert (facts["steps"], facts["seed"]) == (90, 3)
     assert facts["kept_step"] > 0
     assert facts["psnr_after"] > facts["psnr_before"]
     assert json.loads(Path(f"{plain}.json").read_text())["adapted"] is None
@@ -97,10 +97,10 @@ def test_what_cannot_be_is_refused(tmp_path, scene, checkpoint, capsys, more, me
 
 def test_evaluate_scores_networks_a_second_time(tmp_path, checkpoint, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert run(["data", "simulate", "-o", "world", "--size", "64", "--count", "3"]) == 0
+    assert run(["data", "simulate", "-o", "world", "--size", "96", "--count", "3"]) == 0
     capsys.readouterr()
     line = ["evaluate", str(checkpoint), "inpaint", "--data", "world/manifest.csv"]
-    assert run([*line, "--simulate", "0.3", "--seeds", "1", "--metrics", "psnr", "--adapt", "40", "--json"]) == 0
+    assert run([*line, "--simulate", "0.3", "--seeds", "1", "--metrics", "psnr", "--adapt", "80", "--json"]) == 0
     scores = json.loads(capsys.readouterr().out)
     found = {row["model"]: row["scores"]["psnr_cloud"] for row in scores["rows"]}
     assert set(found) == {str(checkpoint), f"{checkpoint} (adapted)", "inpaint"}

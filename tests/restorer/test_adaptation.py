@@ -68,7 +68,9 @@ def test_what_is_kept_is_never_worse_under_the_skies_held_back(model, sample):
     assert torch.equal(weights(adapted.model), weights(model))
 
 
-def test_a_network_that_knows_nothing_learns_from_the_scene(sample):
+def test_a_network_that_knows_nothing_learns_from_the_scene(sample, monkeypatch):
+    monkeypatch.setattr(adaptation, "_SKIES", 4)
+    monkeypatch.setattr(adaptation, "_BATCH", 4)
     network = build_model("clearview", SMALL | {"start": "cloudy"}, seed=2).eval()
     adapted = adapt(network, PROCESSOR, sample, steps=80, learning_rate=5e-3)
     assert adapted.after > adapted.before + 1
@@ -86,11 +88,25 @@ def test_the_global_random_state_is_left_as_it_was(model, sample):
 def test_real_clouds_never_count_as_known(model, sample):
     window = dict(sample.windows[0])
     hidden = window["mask"] > 0.5
-    sky = adaptation._pasted(model, PROCESSOR, sample, generator=np.random.default_rng(0), device=torch.device("cpu"))
+    sky = adaptation._pasted(
+        model,
+        PROCESSOR,
+        sample,
+        part=lambda height, width: torch.ones(1, 1, height, width, dtype=torch.bool),
+        generator=np.random.default_rng(0),
+        device=torch.device("cpu"),
+    )
     assert not (sky.maps["known"] & hidden).any()
     assert sky.maps["known"].any()
     assert torch.equal(torch.where(hidden, sky.maps["cloudy"], 0), torch.where(hidden, window["cloudy"], 0))
     assert (sky.maps["mask"][hidden] == 1).all()
+
+
+def test_what_judges_is_never_a_target():
+    judged, taught = (adaptation._part(100, 90, corner=(7, 30), judged=which) for which in (True, False))
+    assert not (judged & taught).any()
+    assert (judged | taught).all()
+    assert 0.15 < judged.float().mean() < 0.35
 
 
 def test_a_scene_without_enough_clear_pixels_is_refused(model, sample):

@@ -2,13 +2,15 @@
 
 Internal learning, as in zero-shot super-resolution (Shocher et al. 2018), for clouds: clouds are simulated over the
 pixels that are clear, which are thereby known, and the network learns to rebuild them from what is left of the same
-scene. Some of these skies are held back to decide whether, and after how many steps, the adapted weights are better
-than those that came; if they never are, those that came stay.
+scene. A quarter of the ground is never a target: skies over it decide whether, and after how many steps, the adapted
+weights are better than those that came; if they never are, those that came stay. Skies over the same ground would not
+do, for a network that has learned this ground by heart does well under all of them.
 """
 
 from __future__ import annotations
 
 import copy
+import functools
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -40,6 +42,8 @@ _CROP, _BATCH = 64, 6
 _LEAST_KNOWN = 0.05  # of a crop: pasted cloud over clear ground
 _LEAST_CLEAR = 0.01  # of a window: with less there is nothing to learn from
 _LEAST_HIDDEN, _LEAST_LEFT = 0.1, 0.3  # of what is clear: must be hidden by a sky, and be left by it
+_LEAST_JUDGED = 0.01  # of what is clear: must be hidden, in the part that the sky is for
+_BLOCK = 48  # pixels: side of the squares of which one in four is kept for judging
 _DRAWS = 20
 _SHRINKING = 0.85  # of cover and of clouds' size, from one fruitless draw to the next
 _CHECKS = 8  # times that the held-back skies are scored
@@ -118,8 +122,14 @@ def adapt(
     _check_size(model, sample)
     generator = np.random.default_rng([seed, steps])
     device = next(model.parameters()).device
-    skies = [_pasted(model, processor, sample, generator=generator, device=device) for _ in range(_SKIES + _HELD_BACK)]
-    held_back, skies = skies[:_HELD_BACK], skies[_HELD_BACK:]
+    corner = (int(generator.integers(_BLOCK)), int(generator.integers(_BLOCK)))
+
+    def pasted(*, judged: bool) -> _Sky:
+        part = functools.partial(_part, corner=corner, judged=judged)
+        return _pasted(model, processor, sample, part=part, generator=generator, device=device)
+
+    held_back = [pasted(judged=True) for _ in range(_HELD_BACK)]
+    skies = [pasted(judged=False) for _ in range(_SKIES)]
     network = copy.deepcopy(model)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
@@ -189,7 +199,13 @@ def _learn(
 
 
 def _pasted(
-    model: Model, processor: Processor, sample: SceneSample, *, generator: np.random.Generator, device: torch.device
+    model: Model,
+    processor: Processor,
+    sample: SceneSample,
+    *,
+    part: Callable[[int, int], Tensor],
+    generator: np.random.Generator,
+    device: torch.device,
 ) -> _Sky:
     """A random window under a new sky. Raises MaskError where no draw leaves enough of both, hidden and clear."""
     for draw in range(_DRAWS):
@@ -208,6 +224,9 @@ def _pasted(
         left = ~(pasted | hidden)
         if float(known.float().mean()) < _LEAST_HIDDEN * clear or float(left.float().mean()) < _LEAST_LEFT * clear:
             continue
+        known = known & part(*known.shape[-2:])
+        if float(known.float().mean()) < _LEAST_JUDGED * clear:
+            continue
         encoded = torch.from_numpy(processor.encode_one("cloudy", replace(scene, values=sky.image)))[None]
         # Real clouds stay as they are: a second cloud over the first would be something that no scene shows.
         cloudy = torch.where(hidden, observed, encoded)
@@ -224,6 +243,15 @@ def _pasted(
         "too few clear pixels to adapt to: clouds pasted over them leave nothing to learn from",
         fix="leave out --adapt, or give a tighter mask or a larger scene",
     )
+
+
+def _part(height: int, width: int, *, corner: tuple[int, int], judged: bool) -> Tensor:
+    """Bool (1, 1, y, x): one square in four, or the other three; small windows have smaller squares."""
+    side = max(1, min(_BLOCK, height // 4, width // 4))
+    rows = (torch.arange(height) + corner[0]) // side % 2 == 0
+    columns = (torch.arange(width) + corner[1]) // side % 2 == 0
+    chosen = (rows[:, None] & columns[None])[None, None]
+    return chosen if judged else ~chosen
 
 
 def _reflectance(encoded: Tensor, processor: Processor) -> Raster:

@@ -193,7 +193,8 @@ def _averaged(residual: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArra
     weight = np.maximum(uniform_filter(known.astype(np.float32), SPECKLE, mode="constant"), np.float32(1e-3))
     seen = np.where(known, residual, np.float32(0))
     means: NDArray[np.float32] = np.stack([uniform_filter(band, SPECKLE, mode="constant") for band in seen])
-    return np.divide(means, weight, dtype=np.float32)
+    averaged: NDArray[np.float32] = np.divide(means, weight, dtype=np.float32)
+    return averaged
 
 
 def _predict(features: NDArray[np.float32], coefficients: NDArray[np.float64]) -> NDArray[np.float32]:
