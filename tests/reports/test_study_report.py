@@ -113,7 +113,7 @@ def test_intervals_are_shown_by_place_for_models_that_have_some(sections) -> Non
 
 def test_the_setup_comes_from_the_configuration_of_the_runs(sections) -> None:
     setup = dict(sections["setup"].table.rows)
-    assert setup["FLOPs of a training"] == "6e+13"
+    assert setup["FLOPs of a training"] == "6e+12"
     assert setup["Training seeds of a main row"] == "3"
 
 

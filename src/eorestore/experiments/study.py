@@ -30,7 +30,7 @@ class Budget:
     checkpoint is the best of as many for each row. tune_share: of `train_flops` for a trial of one learning rate.
     """
 
-    train_flops: Annotated[float, Gt(0)] = 6e13
+    train_flops: Annotated[float, Gt(0)] = 6e12
     crop: Positive = 64
     batch: Positive = 8
     validations: Positive = 5
