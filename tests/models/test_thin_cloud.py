@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from eorestore.models.thin_cloud import THICK_CLOUD, Veil, learn_veil, unveil
+from eorestore.models import thin_cloud
+from eorestore.models.thin_cloud import THICK_CLOUD, Unveiled, Veil, learn_veil
 
 
 def scene(*, seed: int = 0, size: int = 24):
@@ -18,6 +19,11 @@ def scene(*, seed: int = 0, size: int = 24):
     return ground, estimate, Veil(spectrum, torch.full((1, 13), 0.2), covariance)
 
 
+def unveil(cloudy, estimate, *, veil) -> Unveiled:
+    """All pixels under the mask."""
+    return thin_cloud.unveil(cloudy, estimate, hidden=torch.ones_like(cloudy[:, :1], dtype=torch.bool), veil=veil)
+
+
 @pytest.mark.parametrize(("opacity", "left"), [(0.2, 0.1), (0.4, 0.3), (0.6, 0.7)])
 def test_the_ground_shows_through_a_thin_veil(opacity, left):
     ground, estimate, veil = scene()
@@ -27,10 +33,45 @@ def test_the_ground_shows_through_a_thin_veil(opacity, left):
     assert abs(float(share.mean()) - (1 - opacity)) < 0.25
 
 
-def test_the_ground_shows_in_shadow():
+@pytest.mark.parametrize("light", [0.7, 0.4])
+@pytest.mark.parametrize("haze", [0.0, 1.0])
+def test_the_ground_shows_in_shadow_through_clear_and_through_hazy_air(light, haze):
     ground, estimate, veil = scene()
-    restored, _, _ = unveil(0.7 * ground, estimate, veil=veil)
-    assert (restored - ground).square().mean() < 0.5 * (estimate - ground).square().mean()
+    path = haze * torch.tensor(thin_cloud._PATH)[:, None, None]
+    restored, share, _ = unveil(path + light * (ground - path), estimate, veil=veil)
+    assert (restored - ground).square().mean() < 0.2 * (estimate - ground).square().mean()
+    assert abs(float(share.mean()) - light) < 0.15
+
+
+def test_pixels_outside_the_mask_are_as_observed():
+    ground, estimate, veil = scene()
+    hidden = torch.zeros_like(ground[:, :1], dtype=torch.bool)
+    hidden[..., :10] = True
+    found = thin_cloud.unveil(0.5 * ground, estimate, hidden=hidden, veil=veil)
+    assert torch.equal(found.ground[..., 10:], 0.5 * ground[..., 10:])
+    assert (found.sureness[..., 10:] == 1).all()
+    whole = unveil(0.5 * ground, estimate, veil=veil)
+    torch.testing.assert_close(found.ground[..., :10], whole.ground[..., :10])
+
+
+def test_what_is_not_finite_is_an_opaque_cloud():
+    ground, estimate, veil = scene()
+    cloudy = ground.clone()
+    cloudy[0, 3, 5, 5], cloudy[0, 0, 7, 7] = float("nan"), float("inf")
+    found = unveil(cloudy, estimate, veil=veil)
+    assert found.ground.isfinite().all()
+    for row in (5, 7):
+        assert torch.equal(found.ground[..., row, row], estimate[..., row, row])
+        assert float(found.sureness[..., row, row]) == 0
+
+
+def test_bands_of_another_sensor_are_unveiled_too():
+    ground, estimate, veil = scene()
+    four = [1, 2, 3, 7]
+    small = Veil(veil.spectrum[:, four], veil.ground[:, four], veil.covariance[:, four][:, :, four])
+    cloudy = 0.8 * ground[:, four] + 0.2 * small.spectrum[..., None, None]
+    restored, _, _ = unveil(cloudy, estimate[:, four], veil=small)
+    assert (restored - ground[:, four]).square().mean() < 0.7 * (estimate - ground)[:, four].square().mean()
 
 
 def test_under_an_opaque_cloud_the_estimate_stays():

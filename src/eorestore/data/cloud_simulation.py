@@ -42,6 +42,14 @@ _COLOUR = {
 }  # fmt: skip
 _COLOUR_MODES = 3
 
+# What hazy air between ground and sensor scatters (reflectance): a shadow on the ground does not darken it. Set so that
+# the ratio of shadow to light comes near that of SSL4EO-S12, 2020-08-23, whose shadows leave B01 as it is.
+_PATH = {
+    "B01": 0.115, "B02": 0.080, "B03": 0.055, "B04": 0.040, "B05": 0.035, "B06": 0.040, "B07": 0.045, "B08": 0.040,
+    "B8A": 0.045, "B09": 0.010, "B10": 0.0005, "B11": 0.010, "B12": 0.005,
+}  # fmt: skip
+_DARKEST = 0.01  # share of the pixels that may be darker than the path of a scene
+
 _ABSORBED = ("B09", "B10")  # in water vapour: no neighbour of a band of another sensor, unless as near as a few nm
 _NEAR, _NEARER = 0.4, 0.01  # micrometres
 
@@ -123,7 +131,7 @@ def simulate_clouds(
 ) -> SimulatedClouds:
     """Clouds over a clear raster, in reflectance; a band of another sensor is taken as the Sentinel-2 band next to it.
 
-    cloudy = (1 - thickness) * ground * light + thickness * spectrum, with the measured spectrum of thick
+    cloudy = (1 - thickness) * (path + (ground - path) * light) + thickness * spectrum, with the measured spectrum of thick
     cloud (mean of two scenes, jittered a few percent). A shadow is its cloud's shape moved away from the sun
     by height * tan(zenith); clouds outside the scene cast theirs into it. The same generator state gives the
     same clouds. `masks` (bool (y, x), True is cloud) serve kind `masks`. Raises BandError, UnitError and
@@ -157,7 +165,8 @@ def simulate_clouds(
     low = 1 - (1 - low) * (1 - veil)
     brightness = _brightness(size, settings, (zenith, azimuth), generator=generator)
     colour = _colour(size, settings, names, generator=generator)
-    image = _compose(raster, light, ((low, water), (high, ice)), brightness * colour)
+    haze = np.array([_PATH[name] for name in names], np.float32) * np.float32(generator.uniform())
+    image = _compose(raster, light, ((low, water), (high, ice)), brightness * colour, path=haze)
     thickness = 1 - (1 - low) * (1 - high)
     cloudy = thickness > CLOUD_THRESHOLD
     return SimulatedClouds(image, thickness, cloudy, (1 - light > SHADOW_THRESHOLD) & ~cloudy)
@@ -310,13 +319,21 @@ def _colour(
 
 
 def _compose(
-    raster: Raster, light: Field, layers: tuple[tuple[Field, Field], ...], brightness: Field
+    raster: Raster,
+    light: Field,
+    layers: tuple[tuple[Field, Field], ...],
+    brightness: Field,
+    *,
+    path: NDArray[np.float32],
 ) -> NDArray[np.float32]:
+    """path: (band,), reflectance that shadows leave; at most that of the scene's darkest pixels."""
     image = raster.values.copy()
     for row, band in enumerate(raster.bands):
+        darkest = float(np.quantile(image[row][raster.valid], _DARKEST)) if raster.valid.any() else 0.0
+        kept = np.float32(min(float(path[row]), max(darkest, 0.0)))
         # Skylight fills shadows, most in the blue: a Rayleigh-like falling share of what the sun lost.
         depth = np.float32(1 - 0.3 * (0.443 / (band.wavelength or 1.0)) ** 2)
-        image[row] *= 1 - depth * (1 - light)
+        image[row] -= np.maximum(image[row] - kept, 0) * depth * (1 - light)
         for thickness, spectrum in layers:
             image[row] *= 1 - thickness
             image[row] += thickness * spectrum[row] * brightness[row]

@@ -15,7 +15,6 @@ from eorestore.errors import MaskError
 from eorestore.models.model import Model, Output, Prepared, SceneSample, Settings
 from eorestore.models.scene_estimate import (
     REACH,
-    REACH_OF_UNVEILED,
     apply_regression,
     estimate,
     fit_regression,
@@ -120,7 +119,7 @@ class SceneEstimate(Model):
     """
 
     settings_type: ClassVar[type[Settings]] = BaselineSettings
-    reach = REACH_OF_UNVEILED
+    reach = REACH
     tiling = "crop"
     needs_scene = True
 
@@ -141,5 +140,5 @@ class SceneEstimate(Model):
         covariance: Tensor,
     ) -> Output:
         """Cloudy (batch, band, y, x) with the pixels under mask (batch, 1, y, x) estimated; the rest is `prepare`'s."""
-        found = unveil(cloudy, estimate(sar, surface, coefficients), veil=Veil(spectrum, ground, covariance))
-        return Output(torch.where(mask > 0.5, found.ground, cloudy))
+        veil = Veil(spectrum, ground, covariance)
+        return Output(unveil(cloudy, estimate(sar, surface, coefficients), hidden=mask > 0.5, veil=veil).ground)

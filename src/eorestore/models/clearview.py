@@ -98,7 +98,7 @@ class Clearview(Model):
         self.multiple_of = self.phase = 2**levels
         self.needs_scene = s.start == "estimate"
         self.extras = {"sigma": s.bands, "gate": 1}
-        self.reach = _reach(levels, s.blocks) + self.needs_scene * scene_estimate.REACH_OF_UNVEILED
+        self.reach = _reach(levels, s.blocks) + self.needs_scene * scene_estimate.REACH
 
     def prepare(self, scene: SceneSample) -> Prepared:
         """With `start="estimate"` the scene's interpolation and SAR regression; else nothing. Raises MaskError."""

@@ -14,15 +14,14 @@ from torch.nn import functional as F
 from eorestore.errors import MaskError
 from eorestore.models.depth_trust import depth_of, trust_by_depth, trust_map
 from eorestore.models.model import Prepared, SceneSample
-from eorestore.models.thin_cloud import REACH as VEIL_REACH
 from eorestore.models.thin_cloud import Veil, learn_veil, unveil
 
 SIGMAS = (2.0, 6.0)  # Gaussian widths in pixels at which the SAR image is seen, besides the image itself
 REACH = 18  # pixels: three times the widest
-REACH_OF_UNVEILED = REACH + VEIL_REACH
 _RIDGE = 1e-3
 _RELAXATIONS = (4, 8, 16, 30)  # from the finest level on; the last for all coarser ones
-_SURE = 0.8  # from this share of the ground's variance on, what thin cloud or shadow lets through counts as known
+_FIRST_TRUST = 0.4  # of the covariance: the first estimate, from clear pixels alone, errs by more than the last
+_SURE = 0.9  # from this share of the ground's variance on, what thin cloud or shadow lets through counts as known
 
 
 def interpolate(values: Tensor, known: Tensor) -> Tensor:
@@ -137,7 +136,8 @@ def prepare_estimate(scene: SceneSample, *, sees_cloud: bool) -> Prepared:
     if not sees_cloud:
         return Prepared({"surface": surface}, {"coefficients": coefficients})
     veil = learn_veil([(cloudy, apply_regression(one, coefficients), mask) for one, cloudy, mask in pieces])
-    unveiled = unveil(seen, explained + surface, veil=Veil(*(part[None] for part in veil)))
+    batched = Veil(*(part[None] for part in veil))
+    unveiled = unveil(seen, explained + surface, hidden=known <= 0, veil=batched, trust=_FIRST_TRUST)
     observed = (seen != 0).any(dim=1, keepdim=True)
     values = torch.where(known > 0, seen, unveiled.ground)
     known = torch.maximum(known, ((unveiled.sureness > _SURE) & observed).to(known.dtype))

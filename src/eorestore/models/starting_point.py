@@ -83,12 +83,11 @@ def start_from_estimate(
         # A choice, not a product: NaN and infinity under the mask stay out as well.
         filled = torch.where(hidden, estimate, cloudy)
         return Start(filled, torch.cat([filled, mask.to(filled.dtype)], dim=1), filled.new_ones(1, 1, 1, 1))
-    found, share, sureness = unveil(cloudy, estimate, veil=veil)
-    filled = torch.where(hidden, found, cloudy)
+    filled, share, sureness = unveil(cloudy, estimate, hidden=hidden, veil=veil)
     # In units of the scene's own spread, places of high and of low contrast look alike to the network; clouds do not
     # know of it, so the observation is there in reflectance as well.
     unit = veil.covariance.diagonal(dim1=1, dim2=2).sqrt().clamp_min(_LEAST_SPREAD)[..., None, None]
     mean = veil.ground[..., None, None]
     beyond = ((cloudy - filled) / unit).clamp(-_MOST_BEYOND, _MOST_BEYOND) / 8
-    plain = torch.cat([mask, torch.where(hidden, share, 1.0), torch.where(hidden, sureness, 1.0)], dim=1)
+    plain = torch.cat([mask, share, sureness], dim=1)
     return Start(filled, torch.cat([(filled - mean) / unit, beyond, 4 * (cloudy - mean), plain], dim=1), unit)

@@ -1,44 +1,63 @@
 """What thin cloud and shadow still tell about the ground: a linear-Gaussian unmixing per pixel; needs no training.
 
-Our own method, in the spirit of spectral unmixing. Where a share q of the ground's light gets through,
+Our own method, in the spirit of spectral unmixing. Where clouds have opacity t and take a share s of the sunlight,
 
-    observed = q * ground + veil * cloud + noise
+    light    = (1 - t) * (1 - depth * s),            depth: falls towards the blue, which skylight fills
+    observed = light * ground + u * (1 - t) * s * depth * path + t * brightness * cloud + noise
 
-with ground ~ N(estimate, covariance of the scene's clear pixels around their estimate), veil ~ N(0.75 (1 - q),
-(0.35 (1 - q))^2) and noise in proportion to what is hidden: spectra of clouds vary, and shadows are bluer than light.
-For every q of a grid the posterior mean of the ground is a linear function of the observation; the result is their
-mean, weighted by how well each q explains the pixel and its neighbours. Under an opaque cloud it is the estimate.
+with ground ~ N(estimate, covariance of the scene's clear pixels around their estimate), brightness ~ N(0.87, 0.13^2).
+`path` is what air between ground and sensor scatters, which a shadow on the ground does not darken; u ~ N(0.7, 0.6^2)
+takes it from none (surface reflectance, dry air) to hazy. Ice clouds are darker in the short-wave infrared, and
+every band has noise in proportion to what is hidden. For every pair (t, s) of a grid the posterior mean of the ground
+is a linear function of the observation; the result is their mean, weighted by how well each pair explains the pixel.
+Under an opaque cloud it is the estimate. A pixel knows nothing of its neighbours.
+
+The spread of cloud colours is that of `data.cloud_simulation`. How dark real shadows are was seen in one scene
+(SSL4EO-S12, 2020-08-23, beside 2020-08-13): without `path` its shadows are taken for dark ground.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 # Mean of the brightest 5 % of two real L1C scenes under thick cloud (SEN12MS-CR; SSL4EO-S12), B01 to B12 with B10.
 THICK_CLOUD = (0.490, 0.5195, 0.5145, 0.5475, 0.536, 0.595, 0.6565, 0.6045, 0.6835, 0.1085, 0.0015, 0.5875, 0.444)
 
-SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0)  # q
-REACH = 2
-_NOISE, _CLOUD_NOISE, _LIGHT_NOISE = 0.002, 0.05, 0.15
-_VEIL_MEAN, _VEIL_SPREAD = 0.75, 0.35
-_TRUST = 0.3  # of the covariance: inside a hole the estimate is better than a regression on SAR alone
-_OPAQUE_FIRST = 2.0  # log odds by which an opaque cloud is preferred to any other share
-_NEIGHBOURS = 0.5  # how much the averaged evidence counts: neighbours are alike, and the model is rough
+OPACITIES = (0.0, 0.1, 0.2, 0.35, 0.55, 0.8, 1.0)  # t
+SHADES = (0.0, 0.2, 0.4, 0.6, 0.75)  # s
+TRUST = 0.3  # of the covariance: inside a hole the estimate is better than a regression on SAR alone
+_NOISE = 0.002
+_BRIGHTNESS, _BRIGHTNESS_SPREAD, _LEAST_BRIGHTNESS_SPREAD = 0.87, 0.13, 0.003
+_SHADE_NOISE, _LIGHT_NOISE = 0.05, 0.02  # of the ground's light that shadow takes; of all that is hidden
+_STEP = 0.05  # spread of s around a value of the grid
+_PATH_SHARE, _PATH_SPREAD = 0.7, 0.6  # u
+_ICE_SPREAD = 0.5
+_OPAQUE_FIRST, _CLEAR_LAST = 3.0, 2.0  # log odds for an opaque cloud, and against a pixel under the mask being clear
 _VISIBLE = slice(1, 4)
 _GREY_CLOUD = 0.55  # of bands that are not Sentinel-2's thirteen, where no thick cloud is in the scene
 _BRIGHT_SHARE, _BRIGHT_ENOUGH = 0.05, 0.35
+_PIXELS = 65536  # at a time: about 100 MB
+
+# Of Sentinel-2's thirteen bands: what shadow takes; noise of a cloud's colour in proportion to it; where ice differs
+# from water, in proportion to the cloud; noise of the cirrus band; greatest path reflectance.
+_DEPTH = (0.70, 0.755, 0.812, 0.867, 0.882, 0.893, 0.904, 0.917, 0.921, 0.934, 0.969, 0.977, 0.988)
+_COLOUR = (0.15, 0.075, 0.06, 0.06, 0.06, 0.06, 0.06, 0.06, 0.06, 0.525, 4.5, 0.105, 0.135)
+_ICE = (0.0,) * 9 + (0.8, 0.0, -0.4, -0.45)
+_CIRRUS = (0.0,) * 10 + (0.1, 0.0, 0.0)
+_PATH = (0.115, 0.080, 0.055, 0.040, 0.035, 0.040, 0.045, 0.040, 0.045, 0.010, 0.0005, 0.010, 0.005)
+_ELSEWHERE = (0.88, 0.07, 0.0, 0.0, 0.04)  # the same of any band of another sensor
 
 
 class Unveiled(NamedTuple):
-    """What `unveil` found: posterior means of the ground and of q, and how much of the ground's variance was seen.
+    """What `unveil` found: posterior means of the ground and of its light, and how much of its variance was seen.
 
-    ground: (batch, band, y, x). seen: (batch, 1, y, x), q. sureness: (batch, 1, y, x), 0 where the estimate is all
-    there is, 1 where the ground lies open.
+    ground: (batch, band, y, x). seen: (batch, 1, y, x), mean of `light` over bands. sureness: (batch, 1, y, x), 0
+    where the estimate is all there is, 1 where the ground lies open.
     """
 
     ground: Tensor
@@ -56,6 +75,23 @@ class Veil(NamedTuple):
     spectrum: Tensor
     ground: Tensor
     covariance: Tensor
+
+
+class _Pairs(NamedTuple):
+    """All pairs (t, s) of a scene.
+
+    whitening: (pair, band, 2 band) acts on (observed, estimate); less its offset (pair, band), the squared norm is
+    the misfit. gain, gain_offset: likewise, to what is to be added to the estimate. size: (pair,), log determinant
+    less twice the prior's log odds. light, sureness: (pair,).
+    """
+
+    whitening: Tensor
+    whitening_offset: Tensor
+    size: Tensor
+    gain: Tensor
+    gain_offset: Tensor
+    light: Tensor
+    sureness: Tensor
 
 
 def learn_veil(pieces: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Veil:
@@ -76,50 +112,93 @@ def learn_veil(pieces: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Veil:
     return Veil(_spectrum(torch.cat(hidden)), torch.cat(clear).mean(dim=0), covariance)
 
 
-def unveil(cloudy: Tensor, estimate: Tensor, *, veil: Veil) -> Unveiled:
+@torch.no_grad()
+def unveil(cloudy: Tensor, estimate: Tensor, *, hidden: Tensor, veil: Veil, trust: float = TRUST) -> Unveiled:
     """The ground under thin cloud and in shadow, from the observation and an estimate, both (batch, band, y, x).
 
-    veil: with a batch axis in front of every entry.
+    Args:
+        cloudy: normalised reflectance; what is not finite counts as an opaque cloud.
+        estimate: of the ground.
+        hidden: (batch, 1, y, x) bool; elsewhere the ground is what was observed.
+        veil: with a batch axis in front of every entry.
+        trust: share of the covariance that the estimate may be wrong by.
     """
-    covariance = _TRUST * veil.covariance
-    variance = covariance.diagonal(dim1=1, dim2=2).sum(dim=1).clamp_min(1e-12)
-    evidence, inverses = [], []
-    for share in SHARES:
-        spread = _spread(share, veil)
-        inverse = torch.linalg.inv(spread).to(cloudy.dtype)
-        difference = _difference(cloudy, estimate, share, veil)
-        distance = (_times(inverse, difference) * difference).sum(dim=1, keepdim=True)
-        size = torch.linalg.slogdet(spread)[1].to(cloudy.dtype)[:, None, None, None]
-        evidence.append(-0.5 * (distance + size) + (_OPAQUE_FIRST / _NEIGHBOURS if share == 0 else 0.0))
-        inverses.append(inverse)
-    weights = torch.softmax(_NEIGHBOURS * _average(torch.cat(evidence, dim=1)), dim=1)
-    ground, seen = estimate, torch.zeros_like(cloudy[:, :1])
-    sureness = torch.zeros_like(seen)
-    # A second pass instead of eleven kept images: an overview has over a million pixels.
-    for index, (share, inverse) in enumerate(zip(SHARES, inverses, strict=True)):
-        weight = weights[:, index : index + 1]
-        gain = share * covariance @ inverse
-        ground = ground + weight * _times(gain, _difference(cloudy, estimate, share, veil))
-        seen = seen + weight * share
-        gained = share * (gain @ covariance).diagonal(dim1=1, dim2=2).sum(dim=1) / variance
-        sureness = sureness + weight * gained[:, None, None, None]
-    return Unveiled(ground, seen, sureness)
+    ground, light, sureness = cloudy.clone(), torch.ones_like(cloudy[:, :1]), torch.ones_like(cloudy[:, :1])
+    for index in range(len(cloudy)):
+        under = hidden[index, 0]
+        if not bool(under.any()):
+            continue
+        pairs = _all_pairs(Veil(*(part[index].double() for part in veil)), trust, dtype=torch.float32)
+        observed, guess = (image[index][:, under].T.float() for image in (cloudy, estimate))
+        pieces = zip(observed.split(_PIXELS), guess.split(_PIXELS), strict=True)
+        found = torch.cat([_weigh(*piece, pairs) for piece in pieces]).T.to(cloudy.dtype)
+        ground[index][:, under], light[index][:, under], sureness[index][:, under] = found.split((len(found) - 2, 1, 1))
+    return Unveiled(ground, light, sureness)
 
 
-def _spread(share: float, veil: Veil) -> Tensor:
-    """Covariance (batch, band, band), double, of what is observed where `share` of the ground's light gets through."""
-    cloud, hidden = veil.spectrum, 1 - share
-    noise = _NOISE**2 + (_CLOUD_NOISE * hidden * cloud) ** 2 + (_LIGHT_NOISE * hidden * veil.ground) ** 2
-    brightness = (_VEIL_SPREAD * hidden + 0.01) ** 2 * cloud[:, :, None] * cloud[:, None, :]
-    return (share**2 * _TRUST * veil.covariance + torch.diag_embed(noise) + brightness).double()
+def _weigh(observed: Tensor, estimate: Tensor, pairs: _Pairs) -> Tensor:
+    """(pixel, band + 2): ground, light and sureness of pixels (pixel, band)."""
+    count, bands, _ = pairs.whitening.shape
+    open_sky = observed.isfinite().all(dim=1, keepdim=True)
+    both = torch.cat([torch.where(open_sky, observed, estimate), estimate], dim=1)
+
+    def apply(matrix: Tensor, offset: Tensor) -> Tensor:
+        flat = torch.addmm(-offset.reshape(1, -1), both, matrix.reshape(count * bands, 2 * bands).T)
+        return flat.view(-1, count, bands)
+
+    with torch.autocast(observed.device.type, enabled=False):
+        misfit = apply(pairs.whitening, pairs.whitening_offset).square().sum(dim=2) + pairs.size
+        weights = torch.softmax(-0.5 * misfit, dim=1) * open_sky
+        added = torch.einsum("ph,phb->pb", weights, apply(pairs.gain, pairs.gain_offset))
+        return torch.cat([estimate + added, (weights @ pairs.light)[:, None], (weights @ pairs.sureness)[:, None]], 1)
 
 
-def _difference(cloudy: Tensor, estimate: Tensor, share: float, veil: Veil) -> Tensor:
-    return cloudy - share * estimate - (_VEIL_MEAN * (1 - share) * veil.spectrum)[:, :, None, None]
-
-
-def _times(matrix: Tensor, image: Tensor) -> Tensor:
-    return torch.einsum("bij,bjyx->biyx", matrix, image)
+def _all_pairs(veil: Veil, trust: float, *, dtype: torch.dtype) -> _Pairs:
+    """Of one scene, whose veil is in double precision."""
+    cloud, ground = veil.spectrum, veil.ground
+    tables = (_DEPTH, _COLOUR, _ICE, _CIRRUS, _PATH)
+    if len(cloud) != len(THICK_CLOUD):
+        tables = tuple((value,) * len(cloud) for value in _ELSEWHERE)
+    depth, colour, ice, cirrus, path = (cloud.new_tensor(table) for table in tables)
+    grid = [pair for pair in itertools.product(OPACITIES, SHADES) if pair[0] < 1 or pair[1] == 0]
+    opacity, shade = cloud.new_tensor(grid).T[:, :, None]
+    # Dark ground says how much path there is at most.
+    path = torch.minimum(path, (ground - veil.covariance.diagonal().sqrt()).clamp_min(0))
+    light = (1 - opacity) * (1 - depth * shade)
+    lit = opacity * cloud
+    scattered = (1 - opacity) * shade * depth * path
+    covariance = trust * veil.covariance
+    noise = _NOISE**2 + (colour * lit) ** 2 + (cirrus * opacity) ** 2
+    noise = noise + ((1 - opacity) * _SHADE_NOISE * shade * depth * ground) ** 2
+    noise = noise + (_LIGHT_NOISE * (1 - light) * ground) ** 2
+    spread = light[:, :, None] * covariance * light[:, None, :] + torch.diag_embed(noise)
+    # What all bands share: brightness and ice of the cloud, the path, and shadows between those of the grid.
+    shared = (
+        (_BRIGHTNESS_SPREAD * opacity + _LEAST_BRIGHTNESS_SPREAD) * cloud,
+        _ICE_SPREAD * ice * lit,
+        _PATH_SPREAD * scattered,
+        _STEP * (shade > 0) * (1 - opacity) * depth * ground,
+    )
+    for direction in shared:
+        spread = spread + direction[:, :, None] * direction[:, None, :]
+    factor = torch.linalg.cholesky(spread)
+    whitening = torch.linalg.inv(factor)
+    gain = (covariance * light[:, None, :]) @ whitening.mT @ whitening
+    mean = _BRIGHTNESS * lit + _PATH_SHARE * scattered
+    prior = _OPAQUE_FIRST * (opacity == 1) - _CLEAR_LAST * ((opacity == 0) & (shade == 0))
+    size = 2 * factor.diagonal(dim1=1, dim2=2).log().sum(dim=1) - 2 * prior[:, 0]
+    sureness = (gain * (light[:, :, None] * covariance).mT).sum(dim=(1, 2))
+    sureness = sureness / covariance.diagonal().sum().clamp_min(1e-12)
+    parts = (
+        torch.cat([whitening, -whitening * light[:, None, :]], dim=2),
+        torch.einsum("hij,hj->hi", whitening, mean),
+        size,
+        torch.cat([gain, -gain * light[:, None, :]], dim=2),
+        torch.einsum("hij,hj->hi", gain, mean),
+        light.mean(dim=1),
+        sureness,
+    )
+    return _Pairs(*(part.to(dtype) for part in parts))
 
 
 def _spectrum(pixels: Tensor) -> Tensor:
@@ -131,7 +210,3 @@ def _spectrum(pixels: Tensor) -> Tensor:
     limit = torch.quantile(brightness[:: max(1, len(brightness) // 100_000)], 1 - _BRIGHT_SHARE)
     bright = pixels[brightness >= limit.clamp_min(_BRIGHT_ENOUGH)]
     return bright.mean(dim=0) if len(bright) >= 20 else published
-
-
-def _average(values: Tensor) -> Tensor:
-    return F.avg_pool2d(F.pad(values, (REACH,) * 4, mode="replicate"), 2 * REACH + 1, stride=1)
