@@ -109,3 +109,12 @@ def test_statistics_come_from_clear_pixels_alone():
     first, second = (learn_veil([(cloudy, estimate, mask)]) for cloudy in (one, other))
     assert torch.equal(first.covariance, second.covariance)
     assert torch.equal(first.ground, second.ground)
+
+
+def test_one_scene_serves_a_batch_of_its_tiles():
+    ground, estimate, veil = scene()
+    cloudy = torch.cat([0.6 * ground, 0.8 * ground])
+    found = unveil(cloudy, torch.cat([estimate, estimate]), veil=veil)
+    for row in (0, 1):
+        alone = unveil(cloudy[row : row + 1], estimate, veil=veil)
+        torch.testing.assert_close(found.ground[row : row + 1], alone.ground)

@@ -131,11 +131,11 @@ def simulate_clouds(
 ) -> SimulatedClouds:
     """Clouds over a clear raster, in reflectance; a band of another sensor is taken as the Sentinel-2 band next to it.
 
-    cloudy = (1 - thickness) * (path + (ground - path) * light) + thickness * spectrum, with the measured spectrum of thick
-    cloud (mean of two scenes, jittered a few percent). A shadow is its cloud's shape moved away from the sun
-    by height * tan(zenith); clouds outside the scene cast theirs into it. The same generator state gives the
-    same clouds. `masks` (bool (y, x), True is cloud) serve kind `masks`. Raises BandError, UnitError and
-    MaskError.
+    cloudy = (1 - thickness) * (path + (ground - path) * light) + thickness * spectrum, with the measured spectrum
+    of thick cloud (mean of two scenes, jittered a few percent); path is what the air scatters, from none to hazy. A
+    shadow is its cloud's shape moved away from the sun by height * tan(zenith); clouds outside the scene cast theirs
+    into it. The same generator state gives the same clouds. `masks` (bool (y, x), True is cloud) serve kind `masks`.
+    Raises BandError, UnitError and MaskError.
     """
     names = tuple(_sentinel2_name(band) for band in raster.bands)
     _check(raster, settings, masks)

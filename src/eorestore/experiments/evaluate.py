@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from eorestore.data.cloud_pairs import MASK_MARGIN
 from eorestore.data.manifest import SceneRow, read_manifest, select
-from eorestore.errors import UnknownNameError, UsageError
+from eorestore.errors import MaskError, UnknownNameError, UsageError
 from eorestore.experiments.case_scores import PROTOCOLS, Restore, Restored, ScoringProtocol, score_case
 from eorestore.experiments.cases import Case, Mask, SimulatedSkies, read_cases
 from eorestore.experiments.evaluation_table import Comparison, EvaluationRow, EvaluationTable
@@ -123,6 +123,8 @@ def evaluate(
                 found.append(scored)
                 parts += by_stratum
     conditions = _conditions(rules, rows, split=split, crop=crop, mask=mask, skies=skies, strata=kinds)
+    if adapt:
+        conditions["Adapted"] = f"{adapt} steps on each scene; a scene with too few clear pixels for it is as without"
     return EvaluationTable(protocol, rules.metrics, conditions, tuple(found), tuple(parts))
 
 
@@ -175,7 +177,7 @@ def own_restore(*, calibrated: bool = True, adapt: int = 0) -> Restore:
     """The package's own restoring, with sigma where a model gives it; loads a model once for scenes of equal bands.
 
     calibrated: whether sigma is scaled as the checkpoint says, where it does. adapt: steps of test-time adaptation for
-    models whose name ends in ADAPTED.
+    models whose name ends in ADAPTED; a scene with too few clear pixels for it is restored without.
     """
     from eorestore.restorer import Restorer, load_restorer, restore_raster
 
@@ -192,7 +194,13 @@ def own_restore(*, calibrated: bool = True, adapt: int = 0) -> Restore:
             config = {key: value for key, value in restorer.facts.config.items() if key != "calibration"}
             restorer = replace(restorer, facts=replace(restorer.facts, config=config))
         save = ("sigma",) if "sigma" in restorer.model.extras else ()
-        restored = restore_raster(restorer, rasters, mask=mask, save=save, adapt=steps)
+        try:
+            restored = restore_raster(restorer, rasters, mask=mask, save=save, adapt=steps)
+        except MaskError as error:
+            if not steps:
+                raise
+            log.warning("%s is scored as it is, not adapted: %s", model, error.message)
+            restored = restore_raster(restorer, rasters, mask=mask, save=save)
         if not save:
             return restored
         return replace(

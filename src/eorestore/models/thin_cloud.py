@@ -120,10 +120,11 @@ def unveil(cloudy: Tensor, estimate: Tensor, *, hidden: Tensor, veil: Veil, trus
         cloudy: normalised reflectance; what is not finite counts as an opaque cloud.
         estimate: of the ground.
         hidden: (batch, 1, y, x) bool; elsewhere the ground is what was observed.
-        veil: with a batch axis in front of every entry.
+        veil: with a batch axis in front of every entry, of one scene for all or one for each.
         trust: share of the covariance that the estimate may be wrong by.
     """
     ground, light, sureness = cloudy.clone(), torch.ones_like(cloudy[:, :1]), torch.ones_like(cloudy[:, :1])
+    veil = Veil(*(part.expand(len(cloudy), *part.shape[1:]) for part in veil))
     for index in range(len(cloudy)):
         under = hidden[index, 0]
         if not bool(under.any()):
