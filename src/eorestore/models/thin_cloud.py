@@ -131,9 +131,13 @@ def unveil(cloudy: Tensor, estimate: Tensor, *, hidden: Tensor, veil: Veil, trus
             continue
         pairs = _all_pairs(Veil(*(part[index].double() for part in veil)), trust, dtype=torch.float32)
         observed, guess = (image[index][:, under].T.float() for image in (cloudy, estimate))
-        pieces = zip(observed.split(_PIXELS), guess.split(_PIXELS), strict=True)
+        pieces = zip(torch.split(observed, _PIXELS), torch.split(guess, _PIXELS), strict=True)
         found = torch.cat([_weigh(*piece, pairs) for piece in pieces]).T.to(cloudy.dtype)
-        ground[index][:, under], light[index][:, under], sureness[index][:, under] = found.split((len(found) - 2, 1, 1))
+        ground[index][:, under], light[index][:, under], sureness[index][:, under] = (
+            found[:-2],
+            found[-2:-1],
+            found[-1:],
+        )
     return Unveiled(ground, light, sureness)
 
 
@@ -157,7 +161,7 @@ def _weigh(observed: Tensor, estimate: Tensor, pairs: _Pairs) -> Tensor:
 def _all_pairs(veil: Veil, trust: float, *, dtype: torch.dtype) -> _Pairs:
     """Of one scene, whose veil is in double precision."""
     cloud, ground = veil.spectrum, veil.ground
-    tables = (_DEPTH, _COLOUR, _ICE, _CIRRUS, _PATH)
+    tables: tuple[tuple[float, ...], ...] = (_DEPTH, _COLOUR, _ICE, _CIRRUS, _PATH)
     if len(cloud) != len(THICK_CLOUD):
         tables = tuple((value,) * len(cloud) for value in _ELSEWHERE)
     depth, colour, ice, cirrus, path = (cloud.new_tensor(table) for table in tables)
