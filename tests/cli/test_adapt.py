@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from eorestore.cli.app import run
+from eorestore.errors import MaskError
 from eorestore.models.checkpoint import load_checkpoint, save_checkpoint
 from eorestore.models.table import build_model
 from eorestore.processing.table import PROCESSORS
@@ -105,3 +106,18 @@ def test_evaluate_scores_networks_a_second_time(tmp_path, checkpoint, capsys, mo
     found = {row["model"]: row["scores"]["psnr_cloud"] for row in scores["rows"]}
     assert set(found) == {str(checkpoint), f"{checkpoint} (adapted)", "inpaint"}
     assert found[f"{checkpoint} (adapted)"] > found[str(checkpoint)]
+
+
+def test_a_scene_that_cannot_be_adapted_to_is_scored_as_it_is(tmp_path, checkpoint, capsys, caplog, monkeypatch):
+    def refuse(*_args, **_keywords):
+        raise MaskError("too few clear pixels to adapt to", fix="leave out --adapt")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("eorestore.restorer.memory.adapt_model", refuse)
+    assert run(["data", "simulate", "-o", "world", "--size", "96", "--count", "3"]) == 0
+    capsys.readouterr()
+    line = ["evaluate", str(checkpoint), "--data", "world/manifest.csv", "--simulate", "0.3", "--metrics", "psnr"]
+    assert run([*line, "--adapt", "4", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert len({row["scores"]["psnr_cloud"] for row in rows}) == len(rows) / 2
+    assert "is scored as it is, not adapted" in caplog.text

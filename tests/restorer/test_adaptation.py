@@ -77,6 +77,16 @@ def test_a_network_that_knows_nothing_learns_from_the_scene(sample, monkeypatch)
     assert adapted.kept_step > 0
 
 
+def test_half_the_way_is_judged_too(sample, monkeypatch):
+    monkeypatch.setattr(adaptation, "_SHARES", (0.5,))
+    monkeypatch.setattr(adaptation, "_SKIES", 4)
+    network = build_model("clearview", SMALL | {"start": "cloudy"}, seed=2).eval()
+    adapted = adapt(network, PROCESSOR, sample, steps=20, learning_rate=5e-3)
+    assert adapted.kept_share == 0.5
+    assert "by 0.5" in adapted.words
+    assert not torch.equal(weights(adapted.model), weights(network))
+
+
 def test_the_global_random_state_is_left_as_it_was(model, sample):
     torch.manual_seed(0)
     expected = torch.rand(1)

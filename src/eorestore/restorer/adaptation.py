@@ -3,8 +3,9 @@
 Internal learning, as in zero-shot super-resolution (Shocher et al. 2018), for clouds: clouds are simulated over the
 pixels that are clear, which are thereby known, and the network learns to rebuild them from what is left of the same
 scene. A quarter of the ground is never a target: skies over it decide whether, and after how many steps, the adapted
-weights are better than those that came; if they never are, those that came stay. Skies over the same ground would not
-do, for a network that has learned this ground by heart does well under all of them.
+weights are better than those that came; if they never are by more than chance, those that came stay. Skies over the
+same ground would not do, for a network that has learned this ground by heart does well under all of them. Half-way
+between old and new weights is judged, too (Wortsman et al. 2022): it gains less, and more surely.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -46,7 +48,8 @@ _LEAST_JUDGED = 0.01  # of what is clear: must be hidden, in the part that the s
 _BLOCK = 48  # pixels: side of the squares of which one in four is kept for judging
 _DRAWS = 20
 _SHRINKING = 0.85  # of cover and of clouds' size, from one fruitless draw to the next
-_CHECKS = 8  # times that the held-back skies are scored
+_CHECKS = 4  # times that the held-back skies are scored
+_SHARES = (0.5, 1.0)  # of the way from the weights that came to the new ones
 _LEARNING_RATE = 5e-4
 _WARMUP = 10
 _SIGMA_WEIGHT = 0.1
@@ -57,25 +60,29 @@ _METRES = 10.0  # a pixel, for the length of shadows
 class Adapted:
     """The adapted network, and what is to be said of it.
 
-    kept_step: step whose weights were kept; 0 for those that came. before, after: PSNR in dB under the held-back skies.
+    kept_step: step whose weights were kept; 0 for those that came. kept_share: of the way from those that came to those
+    of the step. before, after: PSNR in dB under the held-back skies.
     """
 
     model: Model
     steps: int
     seed: int
     kept_step: int
+    kept_share: float
     before: float
     after: float
 
     @property
     def words(self) -> str:
         """What was done, for a tag."""
-        return f"{self.steps} steps, seed {self.seed}, kept step {self.kept_step}"
+        share = "" if self.kept_share in (0, 1) else f" by {self.kept_share:g}"
+        return f"{self.steps} steps, seed {self.seed}, kept step {self.kept_step}{share}"
 
     def to_json(self) -> dict[str, int | float]:
         """All but the weights, as plain values."""
         numbers = {"psnr_before": round(self.before, 4), "psnr_after": round(self.after, 4)}
-        return {"steps": self.steps, "seed": self.seed, "kept_step": self.kept_step, **numbers}
+        kept = {"kept_step": self.kept_step, "kept_share": self.kept_share}
+        return {"steps": self.steps, "seed": self.seed, **kept, **numbers}
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,15 @@ class _Sky:
 
     maps: Mapping[str, Tensor]
     constants: Mapping[str, Tensor]
+
+
+class _Kept(NamedTuple):
+    """step, share: see `Adapted`. before, after: mean score under the held-back skies."""
+
+    step: int
+    share: float
+    before: float
+    after: float
 
 
 def adapt(
@@ -133,7 +149,7 @@ def adapt(
     network = copy.deepcopy(model)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        kept_step, scores = _learn(
+        kept = _learn(
             network,
             skies,
             held_back,
@@ -142,11 +158,12 @@ def adapt(
             generator=generator,
             progress=progress,
         )
+    adapted = Adapted(network.eval(), steps, seed, kept.step, kept.share, kept.before, kept.after)
     log.info(
-        "adapted in %d steps, kept step %d: %.2f dB instead of %.2f dB under held-back simulated clouds",
-        steps, kept_step, scores[kept_step], scores[0],
+        "adapted in %s: %.2f dB instead of %.2f dB under held-back simulated clouds",
+        adapted.words, kept.after, kept.before,
     )  # fmt: skip
-    return Adapted(network.eval(), steps, seed, kept_step, scores[0], scores[kept_step])
+    return adapted
 
 
 def _check_size(model: Model, sample: SceneSample) -> None:
@@ -167,12 +184,14 @@ def _learn(
     learning_rate: float,
     generator: np.random.Generator,
     progress: Progress | None,
-) -> tuple[int, dict[int, float]]:
-    """Trains in place and leaves the best weights there; the step that they are of, and the mean score by step."""
+) -> _Kept:
+    """Trains in place and leaves the best weights there."""
     optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate)
     network.eval()
     began = _scores(network, held_back)
-    scores, kept, best = {0: float(began.mean())}, 0, copy.deepcopy(network.state_dict())
+    came = copy.deepcopy(network.state_dict())
+    kept, best, most = _Kept(0, 0.0, float(began.mean()), float(began.mean())), came, 0.0
+    judged = copy.deepcopy(network)
     every = max(1, math.ceil(steps / _CHECKS))
     for step in range(steps):
         network.train()
@@ -186,16 +205,24 @@ def _learn(
         optimizer.step()
         if progress is not None:
             progress(step + 1, steps)
-        if (step + 1) % every == 0 or step + 1 == steps:
-            network.eval()
-            now = _scores(network, held_back)
-            scores[step + 1] = float(now.mean())
-            # Better on the mean alone could be one lucky sky; most of them have to agree.
-            agreed = int((now > began).sum()) > len(held_back) // 2
-            if agreed and scores[step + 1] > scores[kept]:
-                kept, best = step + 1, copy.deepcopy(network.state_dict())
+        if (step + 1) % every and step + 1 < steps:
+            continue
+        for share in _SHARES:
+            judged.load_state_dict(_between(came, network.state_dict(), share))
+            now = _scores(judged, held_back)
+            gain = now - began
+            # One lucky sky lifts the mean, and its error as well.
+            sure = float(gain.mean() - gain.std() / math.sqrt(len(gain)))
+            if sure > most:
+                most, best = sure, copy.deepcopy(judged.state_dict())
+                kept = _Kept(step + 1, share, kept.before, float(now.mean()))
     network.load_state_dict(best)
-    return kept, scores
+    return kept
+
+
+def _between(came: Mapping[str, Tensor], now: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+    """Weights at `share` of the way; whole numbers, such as counters, are those of `now`."""
+    return {name: came[name].lerp(value, share) if value.is_floating_point() else value for name, value in now.items()}
 
 
 def _pasted(
