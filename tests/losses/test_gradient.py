@@ -5,7 +5,8 @@ import torch
 from kornia.filters import spatial_gradient
 from scipy.ndimage import sobel as scipy_sobel
 
-from eorestore.losses.gradient import edge_map, edge_weighted_l1, inner, sobel_l1
+from eorestore.layers.sobel import inner
+from eorestore.losses.gradient import edge_map, edge_weighted_l1, sobel_l1
 from eorestore.losses.pixel import l1
 
 

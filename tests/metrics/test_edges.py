@@ -6,7 +6,8 @@ import torch
 from scipy.stats import pearsonr
 from skimage.filters import sobel
 
-from eorestore.metrics.edges import edge_correlation, gradient_correlation, inner, sobel_magnitude
+from eorestore.layers.sobel import inner
+from eorestore.metrics.edges import edge_correlation, gradient_correlation, sobel_magnitude
 
 
 def image(seed: int) -> torch.Tensor:

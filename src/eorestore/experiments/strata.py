@@ -15,7 +15,8 @@ from scipy.ndimage import distance_transform_edt
 
 from eorestore.errors import DataError, UnknownNameError, UsageError
 from eorestore.experiments.cases import UNKNOWN_CLASS, Case
-from eorestore.metrics.edges import inner, sobel_magnitude
+from eorestore.layers.sobel import inner
+from eorestore.metrics.edges import sobel_magnitude
 
 COVER_STEP = 20  # per cent of a scene
 THICK = 0.5  # opacity from which a cloud counts as thick

@@ -24,6 +24,12 @@ def sobel(image: Tensor) -> Tensor:
     return torch.cat(pair, dim=1)
 
 
+def inner(valid: Tensor) -> Tensor:
+    """Pixels (..., 1, y, x) whose 3 x 3 neighbourhood lies inside the image and is valid; bool in and out."""
+    gaps = F.pad((~valid).float(), (1, 1, 1, 1), value=1.0)
+    return F.max_pool2d(gaps.view(-1, 1, *gaps.shape[-2:]), 3, stride=1).view(valid.shape) == 0
+
+
 def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
     """(batch, band, y, x) smoothed by a Gaussian of `sigma` pixels, cut at three sigma; borders are repeated."""
     radius = math.ceil(3 * sigma)

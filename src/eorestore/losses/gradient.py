@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from eorestore.layers.sobel import sobel
+from eorestore.layers.sobel import inner, sobel
 from eorestore.losses.pixel import mean_over
 
 EDGE_FLOOR = 1e-4  # mean gradient, in the image's scale per pixel, below which a band counts as flat
@@ -65,9 +64,3 @@ def edge_map(image: Tensor, *, valid: Tensor) -> Tensor:
     mean = magnitude.sum(dim=(2, 3), keepdim=True) / counted.sum(dim=(2, 3), keepdim=True).clamp_min(1)
     relative = (magnitude / mean.clamp_min(EDGE_FLOOR)).mean(dim=1, keepdim=True)
     return (relative / STRONG).clamp_max(1)
-
-
-def inner(valid: Tensor) -> Tensor:
-    """Pixels (batch, 1, y, x) whose 3 x 3 neighbourhood lies inside the image and is valid."""
-    gaps = F.pad((~valid).float(), (1, 1, 1, 1), value=1.0)
-    return F.max_pool2d(gaps, 3, stride=1) == 0

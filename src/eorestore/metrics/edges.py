@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from eorestore.layers.sobel import sobel
+from eorestore.layers.sobel import inner, sobel
 from eorestore.metrics.fidelity import aligned
 
 
@@ -48,12 +47,6 @@ def sobel_magnitude(image: Tensor, valid: Tensor) -> Tensor:
     seen = torch.where(valid, image, image.new_zeros(()))
     across, down = sobel(seen.view(-1, *image.shape[-3:])).chunk(2, dim=1)
     return torch.hypot(across, down).view(image.shape)
-
-
-def inner(valid: Tensor) -> Tensor:
-    """Pixels (..., 1, y, x) whose 3 x 3 neighbourhood lies inside the image and is valid."""
-    gaps = F.pad((~valid).double(), (1, 1, 1, 1), value=1.0)
-    return F.max_pool2d(gaps.view(-1, 1, *gaps.shape[-2:]), 3, stride=1).view(valid.shape) == 0
 
 
 def band_correlation(x: Tensor, y: Tensor, counted: Tensor) -> Tensor:

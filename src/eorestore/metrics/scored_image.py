@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from eorestore.layers.sobel import inner
 from eorestore.layers.ssim import RADIUS, Border, ssim_map
-from eorestore.metrics.edges import band_correlation, edge_map_correlation, inner, sobel_magnitude
+from eorestore.metrics.edges import band_correlation, edge_map_correlation, sobel_magnitude
 from eorestore.metrics.fidelity import aligned
 from eorestore.metrics.indices import INDICES, has_index, index_difference
 from eorestore.metrics.spectral import spectral_angle_degrees
