@@ -18,6 +18,7 @@ The spread of cloud colours is that of `data.cloud_simulation`. How dark real sh
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -124,14 +125,15 @@ def unveil(cloudy: Tensor, estimate: Tensor, *, hidden: Tensor, veil: Veil, trus
         trust: share of the covariance that the estimate may be wrong by.
     """
     ground, light, sureness = cloudy.clone(), torch.ones_like(cloudy[:, :1]), torch.ones_like(cloudy[:, :1])
-    if cloudy.is_meta:
-        return Unveiled(ground, light, sureness)  # operations are being counted: there is no pixel to look at
     veil = Veil(*(part.expand(len(cloudy), *part.shape[1:]) for part in veil))
     for index in range(len(cloudy)):
         under = hidden[index, 0]
-        if not bool(under.any()):
+        if not cloudy.is_meta and not bool(under.any()):
             continue
         pairs = _all_pairs(Veil(*(part[index].double() for part in veil)), trust, dtype=torch.float32)
+        if cloudy.is_meta:  # operations are being counted: all pixels count as hidden
+            _weigh(cloudy[index].flatten(1).T.float(), estimate[index].flatten(1).T.float(), pairs)
+            continue
         observed, guess = (image[index][:, under].T.float() for image in (cloudy, estimate))
         pieces = zip(torch.split(observed, _PIXELS), torch.split(guess, _PIXELS), strict=True)
         found = torch.cat([_weigh(*piece, pairs) for piece in pieces]).T.to(cloudy.dtype)
@@ -153,7 +155,8 @@ def _weigh(observed: Tensor, estimate: Tensor, pairs: _Pairs) -> Tensor:
         flat = torch.addmm(-offset.reshape(1, -1), both, matrix.reshape(count * bands, 2 * bands).T)
         return flat.view(-1, count, bands)
 
-    with torch.autocast(observed.device.type, enabled=False):
+    precise = contextlib.nullcontext() if observed.is_meta else torch.autocast(observed.device.type, enabled=False)
+    with precise:
         misfit = apply(pairs.whitening, pairs.whitening_offset).square().sum(dim=2) + pairs.size
         weights = torch.softmax(-0.5 * misfit, dim=1) * open_sky
         added = torch.einsum("ph,phb->pb", weights, apply(pairs.gain, pairs.gain_offset))
