@@ -3,8 +3,10 @@
 import pytest
 import torch
 
+from eorestore.data import cloud_simulation
 from eorestore.models import thin_cloud
 from eorestore.models.thin_cloud import THICK_CLOUD, Unveiled, Veil, learn_veil
+from eorestore.raster import SENTINEL2_L1C
 
 
 def scene(*, seed: int = 0, size: int = 24):
@@ -109,6 +111,12 @@ def test_statistics_come_from_clear_pixels_alone():
     first, second = (learn_veil([(cloudy, estimate, mask)]) for cloudy in (one, other))
     assert torch.equal(first.covariance, second.covariance)
     assert torch.equal(first.ground, second.ground)
+
+
+def test_path_and_depth_are_those_of_the_simulator():
+    assert tuple(cloud_simulation._PATH.values()) == thin_cloud._PATH
+    depth = [1 - 0.3 * (0.443 / (band.wavelength or 1.0)) ** 2 for band in SENTINEL2_L1C]
+    assert depth == pytest.approx(thin_cloud._DEPTH, abs=0.005)
 
 
 def test_one_scene_serves_a_batch_of_its_tiles():

@@ -12,8 +12,9 @@ every band has noise in proportion to what is hidden. For every pair (t, s) of a
 is a linear function of the observation; the result is their mean, weighted by how well each pair explains the pixel.
 Under an opaque cloud it is the estimate. A pixel knows nothing of its neighbours.
 
-The spread of cloud colours is that of `data.cloud_simulation`. How dark real shadows are was seen in one scene
-(SSL4EO-S12, 2020-08-23, beside 2020-08-13): without `path` its shadows are taken for dark ground.
+Cloud colours spread half as much again as in `data.cloud_simulation`, and `path` and `depth` are the same there: scores
+under simulated clouds flatter this model, which knows how they were made. How dark real shadows are was seen in one
+scene (SSL4EO-S12, 2020-08-23, beside 2020-08-13): without `path` its shadows are taken for dark ground.
 """
 
 from __future__ import annotations
