@@ -8,6 +8,7 @@ from eorestore.models.baselines import SceneEstimate
 from eorestore.models.model import SceneSample
 from eorestore.models.parts import example_inputs
 from eorestore.models.table import build_model
+from eorestore.models.thin_cloud import Veil
 
 SMALL = {"channels": [8, 12], "sar_channels": [4, 6], "head_channels": 4}
 
@@ -49,7 +50,7 @@ def test_untrained_it_returns_the_estimate_of_the_scene():
 def test_untrained_sigma_is_the_spread_of_the_scene():
     inputs = scene()
     model = build_model("clearview", SMALL).eval()
-    covariance = model.prepare(SceneSample(inputs, (inputs,))).constants["covariance"]
+    covariance = Veil.unpacked(model.prepare(SceneSample(inputs, (inputs,))).constants["veil"]).covariance
     sigma = restored(model, inputs).extras["sigma"]
     assert torch.allclose(sigma[0, :, 0, 0], covariance.diagonal().sqrt().clamp_min(0.004))
     assert torch.equal(sigma, sigma[..., :1, :1].expand_as(sigma))

@@ -5,8 +5,10 @@ import torch
 
 from eorestore.data import cloud_simulation
 from eorestore.models import thin_cloud
-from eorestore.models.thin_cloud import THICK_CLOUD, Unveiled, Veil, learn_veil
+from eorestore.models.thin_cloud import THICK_CLOUD, Unveiled, Veil, learn_path, learn_veil
 from eorestore.raster import SENTINEL2_L1C
+
+USUAL = torch.tensor(thin_cloud._PATH)
 
 
 def scene(*, seed: int = 0, size: int = 24):
@@ -18,7 +20,8 @@ def scene(*, seed: int = 0, size: int = 24):
     estimate = torch.full_like(ground, 0.2)
     spectrum = torch.tensor(THICK_CLOUD)[None]
     covariance = (mixing @ mixing.T)[None] * 0.03**2 / 0.3
-    return ground, estimate, Veil(spectrum, torch.full((1, 13), 0.2), covariance)
+    path = 0.7 * USUAL[None]
+    return ground, estimate, Veil(spectrum, torch.full((1, 13), 0.2), path, covariance)
 
 
 def unveil(cloudy, estimate, *, veil) -> Unveiled:
@@ -39,10 +42,68 @@ def test_the_ground_shows_through_a_thin_veil(opacity, left):
 @pytest.mark.parametrize("haze", [0.0, 1.0])
 def test_the_ground_shows_in_shadow_through_clear_and_through_hazy_air(light, haze):
     ground, estimate, veil = scene()
-    path = haze * torch.tensor(thin_cloud._PATH)[:, None, None]
+    path = haze * USUAL[:, None, None]
     restored, share, _ = unveil(path + light * (ground - path), estimate, veil=veil)
     assert (restored - ground).square().mean() < 0.2 * (estimate - ground).square().mean()
     assert abs(float(share.mean()) - light) < 0.15
+
+
+def shaded(path, *, size: int = 64):
+    """A scene whose left half lies in shadows of many depths, through air that scatters `path` (band,)."""
+    ground, estimate, veil = scene(size=size)
+    own = 0.015  # what each band has for itself
+    ground = ground + own * torch.randn(ground.shape, generator=torch.Generator().manual_seed(1))
+    veil = veil._replace(covariance=veil.covariance + own**2 * torch.eye(13))
+    shade = torch.linspace(0.2, 0.75, size // 2) * torch.tensor(thin_cloud._DEPTH)[:, None]
+    path = path[:, None, None]
+    cloudy, hidden = ground.clone(), torch.zeros_like(ground[:, :1], dtype=torch.bool)
+    cloudy[..., : size // 2] = path + (1 - shade[:, None]) * (ground[..., : size // 2] - path)
+    hidden[..., : size // 2] = True
+    return ground, estimate, cloudy, hidden, Veil(*(part[0] for part in veil))
+
+
+@pytest.mark.parametrize("haze", [0.0, 1.4])
+def test_shadows_tell_how_much_the_air_scatters(haze):
+    _, estimate, cloudy, hidden, veil = shaded(haze * USUAL)
+    # Ten pixels of the scene along one of these: far more ground than 64 x 32 neighbours.
+    learned = learn_path(cloudy, estimate, hidden=hidden, veil=veil, factor=10)
+    assert (learned.path[:9] / USUAL[:9] - haze).abs().max() < 0.1
+    assert (veil.path[:9] / USUAL[:9] - haze).abs().min() > 0.6
+
+
+def test_ground_in_hazy_shadow_is_seen_better_afterwards():
+    ground, estimate, cloudy, hidden, veil = shaded(1.4 * USUAL)
+    errors = []
+    for found in (veil, learn_path(cloudy, estimate, hidden=hidden, veil=veil, factor=10)):
+        batched = Veil(*(part[None] for part in found))
+        restored = thin_cloud.unveil(cloudy, estimate, hidden=hidden, veil=batched).ground
+        errors.append(float((restored - ground).square().mean()))
+    assert errors[1] < 0.97 * errors[0]
+
+
+def test_few_shadows_leave_the_usual_path():
+    _, estimate, cloudy, hidden, veil = shaded(1.4 * USUAL)
+    hidden[..., 1:, :] = False
+    learned = learn_path(cloudy, estimate, hidden=hidden, veil=veil)
+    torch.testing.assert_close(learned.path, veil.path, rtol=0.2, atol=2e-3)
+    assert learn_path(cloudy, estimate, hidden=torch.zeros_like(hidden), veil=veil) is veil
+
+
+def test_pixels_without_observation_say_nothing_of_the_path():
+    _, estimate, cloudy, hidden, veil = shaded(USUAL)
+    kept = hidden.clone()
+    kept[..., :4, :] = False
+    cloudy[..., :2, :32], cloudy[..., 2:4, :32] = 0.0, float("nan")
+    learned, without = (learn_path(cloudy, estimate, hidden=which, veil=veil) for which in (hidden, kept))
+    torch.testing.assert_close(learned.path, without.path)
+
+
+def test_a_veil_is_packed_and_unpacked():
+    *_, veil = scene()
+    packed = veil.packed()
+    assert packed.shape == (1, 16, 13)
+    for one, other in zip(veil, Veil.unpacked(packed), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_pixels_outside_the_mask_are_as_observed():
@@ -70,7 +131,9 @@ def test_what_is_not_finite_is_an_opaque_cloud():
 def test_bands_of_another_sensor_are_unveiled_too():
     ground, estimate, veil = scene()
     four = [1, 2, 3, 7]
-    small = Veil(veil.spectrum[:, four], veil.ground[:, four], veil.covariance[:, four][:, :, four])
+    small = Veil(
+        veil.spectrum[:, four], veil.ground[:, four], 0 * veil.path[:, four], veil.covariance[:, four][:, :, four]
+    )
     cloudy = 0.8 * ground[:, four] + 0.2 * small.spectrum[..., None, None]
     restored, _, _ = unveil(cloudy, estimate[:, four], veil=small)
     assert (restored - ground[:, four]).square().mean() < 0.7 * (estimate - ground)[:, four].square().mean()

@@ -142,9 +142,7 @@ class AFSST(Model):
         mask: Tensor | None = None,
         surface: Tensor | None = None,
         coefficients: Tensor | None = None,
-        spectrum: Tensor | None = None,
-        ground: Tensor | None = None,
-        covariance: Tensor | None = None,
+        veil: Tensor | None = None,
     ) -> Output:
         """Restore a batch; y and x are multiples of `multiple_of`.
 
@@ -156,9 +154,7 @@ class AFSST(Model):
             surface: (batch, bands, y, x), the interpolation that `prepare` found; as all that follow, used with
                 `start="estimate"`.
             coefficients: (batch, feature + 1, bands), the SAR regression.
-            spectrum: (batch, bands), the scene's thick cloud; with `sees_cloud`, as the next two.
-            ground: (batch, bands), mean of the clear pixels.
-            covariance: (batch, bands, bands) of clear pixels around what SAR explains.
+            veil: (batch, bands + 3, bands), clouds and ground of the scene, with `sees_cloud`.
 
         Returns:
             The image (batch, bands, y, x), in no way limited to the range of the input, and with `tfusion` the map
@@ -176,9 +172,7 @@ class AFSST(Model):
                 sees_cloud=self.settings.sees_cloud,
                 surface=surface,
                 coefficients=coefficients,
-                spectrum=spectrum,
-                ground=ground,
-                covariance=covariance,
+                veil=veil,
             )
         else:
             start, seen, unit = cloudy, cloudy, cloudy.new_ones(())

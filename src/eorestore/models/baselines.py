@@ -134,10 +134,8 @@ class SceneEstimate(Model):
         mask: Tensor,
         surface: Tensor,
         coefficients: Tensor,
-        spectrum: Tensor,
-        ground: Tensor,
-        covariance: Tensor,
+        veil: Tensor,
     ) -> Output:
         """Cloudy (batch, band, y, x) with the pixels under mask (batch, 1, y, x) estimated; the rest is `prepare`'s."""
-        veil = Veil(spectrum, ground, covariance)
-        return Output(unveil(cloudy, estimate(sar, surface, coefficients), hidden=mask > 0.5, veil=veil).ground)
+        sky, guess = Veil.unpacked(veil), estimate(sar, surface, coefficients)
+        return Output(unveil(cloudy, guess, hidden=mask > 0.5, veil=sky).ground)

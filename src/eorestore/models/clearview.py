@@ -114,9 +114,7 @@ class Clearview(Model):
         mask: Tensor,
         surface: Tensor | None = None,
         coefficients: Tensor | None = None,
-        spectrum: Tensor | None = None,
-        ground: Tensor | None = None,
-        covariance: Tensor | None = None,
+        veil: Tensor | None = None,
     ) -> Output:
         """Restore a batch; y and x are multiples of `multiple_of`.
 
@@ -126,9 +124,7 @@ class Clearview(Model):
             mask: (batch, 1, y, x), 1 where a pixel is to be restored, else 0.
             surface: (batch, bands, y, x), the interpolation that `prepare` found, as all that follow.
             coefficients: (batch, feature + 1, bands), the SAR regression.
-            spectrum: (batch, bands), the scene's thick cloud.
-            ground: (batch, bands), mean of the clear pixels.
-            covariance: (batch, bands, bands) of clear pixels around what SAR explains.
+            veil: (batch, bands + 3, bands), clouds and ground of the scene, with `sees_cloud`.
 
         Returns:
             The image (batch, bands, y, x), in no way limited to the range of the input, with `sigma` and `gate`.
@@ -145,9 +141,7 @@ class Clearview(Model):
                 sees_cloud=self.settings.sees_cloud,
                 surface=surface,
                 coefficients=coefficients,
-                spectrum=spectrum,
-                ground=ground,
-                covariance=covariance,
+                veil=veil,
             )
             sigma_unit = unit
         else:

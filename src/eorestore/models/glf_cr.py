@@ -184,9 +184,7 @@ class GLFCR(Model):
         estimate: Tensor | None = None,
         surface: Tensor | None = None,
         coefficients: Tensor | None = None,
-        spectrum: Tensor | None = None,
-        ground: Tensor | None = None,
-        covariance: Tensor | None = None,
+        veil: Tensor | None = None,
     ) -> Output:
         """Restore a batch; y and x are multiples of `multiple_of`.
 
@@ -197,9 +195,7 @@ class GLFCR(Model):
             estimate: (batch, bands, y, x), read under the mask. Not used with `start="cloudy"`.
             surface: the interpolation that `prepare` found; makes the estimate where none is given.
             coefficients: the SAR regression that `prepare` found; makes the estimate where none is given.
-            spectrum: (batch, bands), the scene's thick cloud; with `sees_cloud`.
-            ground: (batch, bands), mean of the clear pixels; with `sees_cloud`.
-            covariance: (batch, bands, bands) of clear pixels around what SAR explains; with `sees_cloud`.
+            veil: (batch, bands + 3, bands), clouds and ground of the scene, with `sees_cloud`.
 
         Returns:
             The image (batch, bands, y, x), in no way limited to the range of the input; with `texture` the extra
@@ -218,9 +214,7 @@ class GLFCR(Model):
                 estimate=estimate,
                 surface=surface,
                 coefficients=coefficients,
-                spectrum=spectrum,
-                ground=ground,
-                covariance=covariance,
+                veil=veil,
             )
         else:
             start = optical_input = cloudy

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from eorestore.errors import MaskError
 from eorestore.models.depth_trust import depth_of, trust_by_depth, trust_map
 from eorestore.models.model import Prepared, SceneSample
-from eorestore.models.thin_cloud import Veil, learn_veil, unveil
+from eorestore.models.thin_cloud import Veil, learn_path, learn_veil, unveil
 
 SIGMAS = (2.0, 6.0)  # Gaussian widths in pixels at which the SAR image is seen, besides the image itself
 REACH = 18  # pixels: three times the widest
@@ -124,7 +124,7 @@ def prepare_estimate(scene: SceneSample, *, sees_cloud: bool) -> Prepared:
 
     Maps: `surface`, the remainder (clear - explained by SAR) interpolated over the overview, and fading with depth as
     the scene's own clear pixels teach. Constants:
-    `coefficients` of the regression; `spectrum`, `ground`, `covariance` of models.thin_cloud. Raises MaskError.
+    `coefficients` of the regression; `veil`, a packed `thin_cloud.Veil`. Raises MaskError.
     """
     features = [sar_features(window["sar"]) for window in scene.windows]
     pieces = [(one, window["cloudy"], window["mask"]) for one, window in zip(features, scene.windows, strict=True)]
@@ -136,6 +136,7 @@ def prepare_estimate(scene: SceneSample, *, sees_cloud: bool) -> Prepared:
     if not sees_cloud:
         return Prepared({"surface": surface}, {"coefficients": coefficients})
     veil = learn_veil([(cloudy, apply_regression(one, coefficients), mask) for one, cloudy, mask in pieces])
+    veil = learn_path(seen, explained + surface, hidden=known <= 0, veil=veil, factor=scene.factor)
     batched = Veil(*(part[None] for part in veil))
     unveiled = unveil(seen, explained + surface, hidden=known <= 0, veil=batched, trust=_FIRST_TRUST)
     observed = (seen != 0).any(dim=1, keepdim=True)
@@ -145,7 +146,7 @@ def prepare_estimate(scene: SceneSample, *, sees_cloud: bool) -> Prepared:
         coefficients = fit_regression([(whole, values, 1 - known)])
         explained = apply_regression(whole, coefficients)
     surface = _surface(values - explained, known)
-    return Prepared({"surface": surface}, {"coefficients": coefficients, **veil._asdict()})
+    return Prepared({"surface": surface}, {"coefficients": coefficients, "veil": veil.packed()})
 
 
 def _surface(remainder: Tensor, known: Tensor) -> Tensor:

@@ -43,9 +43,7 @@ def start_from_estimate(
     estimate: Tensor | None = None,
     surface: Tensor | None = None,
     coefficients: Tensor | None = None,
-    spectrum: Tensor | None = None,
-    ground: Tensor | None = None,
-    covariance: Tensor | None = None,
+    veil: Tensor | None = None,
 ) -> Start:
     """The observation with its masked pixels replaced by the scene's estimate, and all that is known of them.
 
@@ -59,19 +57,14 @@ def start_from_estimate(
         estimate: (batch, band, y, x); without it `surface` and `coefficients` of `prepare_estimate` make it.
         surface: (batch, band, y, x).
         coefficients: (batch, feature + 1, band).
-        spectrum: (batch, band), with `sees_cloud`, as `ground` and `covariance`; see `thin_cloud.Veil`.
-        ground: (batch, band).
-        covariance: (batch, band, band).
+        veil: (batch, band + 3, band), a packed `thin_cloud.Veil`, with `sees_cloud`.
 
     Raises:
         UsageError: something is missing.
     """
     if estimate is None and surface is not None and coefficients is not None:
         estimate = scene_estimate.estimate(sar, surface, coefficients)
-    veil = None
-    if sees_cloud and spectrum is not None and ground is not None and covariance is not None:
-        veil = Veil(spectrum, ground, covariance)
-    wanted = {"mask": mask, "estimate": estimate} | ({"spectrum, ground, covariance": veil} if sees_cloud else {})
+    wanted = {"mask": mask, "estimate": estimate} | ({"veil": veil} if sees_cloud else {})
     missing = " and ".join(name for name, value in wanted.items() if value is None)
     if mask is None or estimate is None or missing:
         raise UsageError(
@@ -79,15 +72,16 @@ def start_from_estimate(
             fix='give mask (1 = restore) and what `prepare` returns, or load a model with start="cloudy"',
         )
     hidden = mask > 0.5
-    if veil is None:
+    if veil is None or not sees_cloud:
         # A choice, not a product: NaN and infinity under the mask stay out as well.
         filled = torch.where(hidden, estimate, cloudy)
         return Start(filled, torch.cat([filled, mask.to(filled.dtype)], dim=1), filled.new_ones(1, 1, 1, 1))
-    filled, share, sureness = unveil(cloudy, estimate, hidden=hidden, veil=veil)
+    sky = Veil.unpacked(veil)
+    filled, share, sureness = unveil(cloudy, estimate, hidden=hidden, veil=sky)
     # In units of the scene's own spread, places of high and of low contrast look alike to the network; clouds do not
     # know of it, so the observation is there in reflectance as well.
-    unit = veil.covariance.diagonal(dim1=1, dim2=2).sqrt().clamp_min(_LEAST_SPREAD)[..., None, None]
-    mean = veil.ground[..., None, None]
+    unit = sky.covariance.diagonal(dim1=1, dim2=2).sqrt().clamp_min(_LEAST_SPREAD)[..., None, None]
+    mean = sky.ground[..., None, None]
     beyond = ((cloudy - filled) / unit).clamp(-_MOST_BEYOND, _MOST_BEYOND) / 8
     plain = torch.cat([mask, share, sureness], dim=1)
     return Start(filled, torch.cat([(filled - mean) / unit, beyond, 4 * (cloudy - mean), plain], dim=1), unit)

@@ -3,11 +3,12 @@
 Our own method, in the spirit of spectral unmixing. Where clouds have opacity t and take a share s of the sunlight,
 
     light    = (1 - t) * (1 - depth * s),            depth: falls towards the blue, which skylight fills
-    observed = light * ground + u * (1 - t) * s * depth * path + t * brightness * cloud + noise
+    observed = light * ground + (1 - t) * s * depth * path + t * brightness * cloud + noise
 
 with ground ~ N(estimate, covariance of the scene's clear pixels around their estimate), brightness ~ N(0.87, 0.13^2).
-`path` is what air between ground and sensor scatters, which a shadow on the ground does not darken; u ~ N(0.7, 0.6^2)
-takes it from none (surface reflectance, dry air) to hazy. Ice clouds are darker in the short-wave infrared, and
+`path` is what air between ground and sensor scatters, which a shadow on the ground does not darken: from none
+(surface reflectance, dry air) to hazy, learned by band from the scene's own shadows (`learn_path`), with a spread of
+0.6 of a typical one. Ice clouds are darker in the short-wave infrared, and
 every band has noise in proportion to what is hidden. For every pair (t, s) of a grid the posterior mean of the ground
 is a linear function of the observation; the result is their mean, weighted by how well each pair explains the pixel.
 Under an opaque cloud it is the estimate. A pixel knows nothing of its neighbours.
@@ -21,7 +22,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -37,7 +38,11 @@ _NOISE = 0.002
 _BRIGHTNESS, _BRIGHTNESS_SPREAD, _LEAST_BRIGHTNESS_SPREAD = 0.87, 0.13, 0.003
 _SHADE_NOISE, _LIGHT_NOISE = 0.05, 0.02  # of the ground's light that shadow takes; of all that is hidden
 _STEP = 0.05  # spread of s around a value of the grid
-_PATH_SHARE, _PATH_SPREAD = 0.7, 0.6  # u
+_PATH_SHARE, _PATH_SPREAD = 0.7, 0.6  # of the table's path: mean, and spread that all bands share
+_PATH_OWN, _PATH_LEAST = 0.35, 0.005  # spread that each band has for itself, of the table's path and as reflectance
+_PATH_PASSES = 2
+_LIKE_ONE = 1000.0  # neighbouring pixels in shadow that tell of the path no more than one: their ground is alike
+_PATH_PIXELS = 4000
 _ICE_SPREAD = 0.5
 _OPAQUE_FIRST, _CLEAR_LAST = 3.0, 2.0  # log odds for an opaque cloud, and against a pixel under the mask being clear
 _VISIBLE = slice(1, 4)
@@ -70,13 +75,39 @@ class Unveiled(NamedTuple):
 class Veil(NamedTuple):
     """What a scene says of its clouds and its ground.
 
-    spectrum: of its thick cloud (band,). ground: mean (band,) of clear pixels. covariance: (band, band) of the
-    clear pixels around what SAR explains of them.
+    spectrum: of its thick cloud (band,). ground: mean (band,) of clear pixels. path: reflectance (band,) that its
+    shadows do not darken. covariance: (band, band) of the clear pixels around what SAR explains of them. Any number
+    of axes may stand in front.
     """
 
     spectrum: Tensor
     ground: Tensor
+    path: Tensor
     covariance: Tensor
+
+    def packed(self) -> Tensor:
+        """All of it as one tensor (band + 3, band), for `unpacked`."""
+        rows = torch.stack([self.spectrum, self.ground, self.path], dim=-2)
+        return torch.cat([rows, self.covariance], dim=-2)
+
+    @classmethod
+    def unpacked(cls, packed: Tensor) -> Veil:
+        """The veil that `packed` made."""
+        return cls(packed[..., 0, :], packed[..., 1, :], packed[..., 2, :], packed[..., 3:, :])
+
+
+class _Layers(NamedTuple):
+    """What lies over the ground for all pairs (t, s), each (pair, band) unless said otherwise.
+
+    light: share of the ground's light that arrives. lit: light of a cloud of brightness 1. scattering: share of the
+    path's light. noise: (pair, band, band), of all but ground and path. prior: (pair,) log odds.
+    """
+
+    light: Tensor
+    lit: Tensor
+    scattering: Tensor
+    noise: Tensor
+    prior: Tensor
 
 
 class _Pairs(NamedTuple):
@@ -100,7 +131,7 @@ def learn_veil(pieces: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Veil:
     """From (cloudy, explained, mask) pieces, each (1, band, y, x) normalised reflectance.
 
     The spectrum is the mean of the brightest masked pixels where they are bright enough to be thick cloud, else the
-    published one.
+    published one. The path is a typical one, and no more than dark ground leaves room for.
     """
     hidden, clear, errors = [], [], []
     for cloudy, explained, mask in pieces:
@@ -111,7 +142,50 @@ def learn_veil(pieces: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Veil:
     error = torch.cat(errors)
     centred = error - error.mean(dim=0)
     covariance = centred.T @ centred / max(len(error) - 1, 1)
-    return Veil(_spectrum(torch.cat(hidden)), torch.cat(clear).mean(dim=0), covariance)
+    ground = torch.cat(clear).mean(dim=0)
+    return Veil(_spectrum(torch.cat(hidden)), ground, _PATH_SHARE * _usual_path(ground, covariance), covariance)
+
+
+@torch.no_grad()
+def learn_path(cloudy: Tensor, estimate: Tensor, *, hidden: Tensor, veil: Veil, factor: int = 1) -> Veil:
+    """The veil with the path that the scene's own shadows show.
+
+    Bayesian linear regression of what the shadows are brighter by than light * estimate, by expectation maximisation
+    over the pairs (t, s). The ground itself may differ from its estimate, over wide areas in one direction, so that
+    many neighbouring pixels count as one.
+
+    Args:
+        cloudy: (1, band, y, x) normalised reflectance.
+        estimate: likewise, of the ground.
+        hidden: (1, 1, y, x) bool.
+        veil: from `learn_veil`.
+        factor: pixels of the scene along one of these.
+    """
+    observed, guess = (image[0][:, hidden[0, 0]].T for image in (cloudy, estimate))
+    seen = observed.isfinite().all(dim=1) & (observed != 0).any(dim=1)
+    if not bool(seen.any()):
+        return veil
+    every = max(1, int(seen.sum()) // _PATH_PIXELS)
+    observed, guess = observed[seen][::every], guess[seen][::every]
+    exact = Veil(*(part.double() for part in veil))
+    layers = _layers(exact)
+    usual = _usual_path(exact.ground, exact.covariance)
+    shared = _PATH_SPREAD * usual
+    precision = torch.linalg.inv(torch.diag((_PATH_OWN * usual + _PATH_LEAST) ** 2) + torch.outer(shared, shared))
+    weighed = exact.covariance * layers.light[:, :, None] * layers.light[:, None, :] + layers.noise
+    counts = layers.scattering[:, :, None] * torch.linalg.inv(weighed)
+    start = precision @ (_PATH_SHARE * usual)
+    for _ in range(_PATH_PASSES):
+        pairs = _all_pairs(exact, TRUST, dtype=torch.float32)
+        shares = torch.cat([_shares(*piece, pairs) for piece in _in_pieces(observed.float(), guess.float())]).double()
+        total = shares.sum(dim=0)[:, None]
+        left = shares.T @ observed.double() - layers.light * (shares.T @ guess.double())
+        left = (left - total * _BRIGHTNESS * layers.lit) * (every * factor**2 / _LIKE_ONE)
+        amount = total * (every * factor**2 / _LIKE_ONE) * layers.scattering
+        matrix = precision + torch.einsum("hij,hj->ij", counts, amount)
+        vector = start + torch.einsum("hij,hj->i", counts, left)
+        exact = exact._replace(path=torch.linalg.solve(matrix, vector).clamp_min(0))
+    return veil._replace(path=exact.path.to(veil.path.dtype))
 
 
 @torch.no_grad()
@@ -136,8 +210,7 @@ def unveil(cloudy: Tensor, estimate: Tensor, *, hidden: Tensor, veil: Veil, trus
             _weigh(cloudy[index].flatten(1).T.float(), estimate[index].flatten(1).T.float(), pairs)
             continue
         observed, guess = (image[index][:, under].T.float() for image in (cloudy, estimate))
-        pieces = zip(torch.split(observed, _PIXELS), torch.split(guess, _PIXELS), strict=True)
-        found = torch.cat([_weigh(*piece, pairs) for piece in pieces]).T.to(cloudy.dtype)
+        found = torch.cat([_weigh(*piece, pairs) for piece in _in_pieces(observed, guess)]).T.to(cloudy.dtype)
         ground[index][:, under], light[index][:, under], sureness[index][:, under] = (
             found[:-2],
             found[-2:-1],
@@ -146,58 +219,85 @@ def unveil(cloudy: Tensor, estimate: Tensor, *, hidden: Tensor, veil: Veil, trus
     return Unveiled(ground, light, sureness)
 
 
+def _in_pieces(observed: Tensor, estimate: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    return zip(torch.split(observed, _PIXELS), torch.split(estimate, _PIXELS), strict=True)
+
+
 def _weigh(observed: Tensor, estimate: Tensor, pairs: _Pairs) -> Tensor:
     """(pixel, band + 2): ground, light and sureness of pixels (pixel, band)."""
-    count, bands, _ = pairs.whitening.shape
-    open_sky = observed.isfinite().all(dim=1, keepdim=True)
-    both = torch.cat([torch.where(open_sky, observed, estimate), estimate], dim=1)
-
-    def apply(matrix: Tensor, offset: Tensor) -> Tensor:
-        flat = torch.addmm(-offset.reshape(1, -1), both, matrix.reshape(count * bands, 2 * bands).T)
-        return flat.view(-1, count, bands)
-
     precise = contextlib.nullcontext() if observed.is_meta else torch.autocast(observed.device.type, enabled=False)
     with precise:
-        misfit = apply(pairs.whitening, pairs.whitening_offset).square().sum(dim=2) + pairs.size
-        weights = torch.softmax(-0.5 * misfit, dim=1) * open_sky
-        added = torch.einsum("ph,phb->pb", weights, apply(pairs.gain, pairs.gain_offset))
+        weights = _shares(observed, estimate, pairs)
+        both = _both(observed, estimate)
+        added = torch.einsum("ph,phb->pb", weights, _apply(pairs.gain, pairs.gain_offset, both))
         return torch.cat([estimate + added, (weights @ pairs.light)[:, None], (weights @ pairs.sureness)[:, None]], 1)
+
+
+def _shares(observed: Tensor, estimate: Tensor, pairs: _Pairs) -> Tensor:
+    """(pixel, pair): probability of each pair, all 0 where a band is not finite."""
+    open_sky = observed.isfinite().all(dim=1, keepdim=True)
+    misfit = _apply(pairs.whitening, pairs.whitening_offset, _both(observed, estimate)).square().sum(dim=2)
+    return torch.softmax(-0.5 * (misfit + pairs.size), dim=1) * open_sky
+
+
+def _both(observed: Tensor, estimate: Tensor) -> Tensor:
+    open_sky = observed.isfinite().all(dim=1, keepdim=True)
+    return torch.cat([torch.where(open_sky, observed, estimate), estimate], dim=1)
+
+
+def _apply(matrix: Tensor, offset: Tensor, both: Tensor) -> Tensor:
+    count, bands, _ = matrix.shape
+    flat = torch.addmm(-offset.reshape(1, -1), both, matrix.reshape(count * bands, 2 * bands).T)
+    return flat.view(-1, count, bands)
+
+
+def _tables(cloud: Tensor) -> tuple[Tensor, ...]:
+    """_DEPTH, _COLOUR, _ICE, _CIRRUS and _PATH for as many bands as `cloud` (band,) has."""
+    tables: tuple[tuple[float, ...], ...] = (_DEPTH, _COLOUR, _ICE, _CIRRUS, _PATH)
+    if len(cloud) != len(THICK_CLOUD):
+        tables = tuple((value,) * len(cloud) for value in _ELSEWHERE)
+    return tuple(cloud.new_tensor(table) for table in tables)
+
+
+def _usual_path(ground: Tensor, covariance: Tensor) -> Tensor:
+    """The table's path where ground (band,) is bright enough: dark ground says how much there is at most."""
+    return torch.minimum(_tables(ground)[-1], (ground - covariance.diagonal().sqrt()).clamp_min(0))
+
+
+def _layers(veil: Veil) -> _Layers:
+    """Of one scene, whose veil is in double precision."""
+    cloud, ground = veil.spectrum, veil.ground
+    depth, colour, ice, cirrus, _ = _tables(cloud)
+    grid = [pair for pair in itertools.product(OPACITIES, SHADES) if pair[0] < 1 or pair[1] == 0]
+    opacity, shade = cloud.new_tensor(grid).T[:, :, None]
+    light = (1 - opacity) * (1 - depth * shade)
+    lit = opacity * cloud
+    noise = _NOISE**2 + (colour * lit) ** 2 + (cirrus * opacity) ** 2
+    noise = noise + ((1 - opacity) * _SHADE_NOISE * shade * depth * ground) ** 2
+    noise = torch.diag_embed(noise + (_LIGHT_NOISE * (1 - light) * ground) ** 2)
+    # What all bands share: brightness and ice of the cloud, and shadows between those of the grid.
+    shared = (
+        (_BRIGHTNESS_SPREAD * opacity + _LEAST_BRIGHTNESS_SPREAD) * cloud,
+        _ICE_SPREAD * ice * lit,
+        _STEP * (shade > 0) * (1 - opacity) * depth * ground,
+    )
+    for direction in shared:
+        noise = noise + direction[:, :, None] * direction[:, None, :]
+    prior = _OPAQUE_FIRST * (opacity == 1) - _CLEAR_LAST * ((opacity == 0) & (shade == 0))
+    return _Layers(light, lit, (1 - opacity) * shade * depth, noise, prior[:, 0])
 
 
 def _all_pairs(veil: Veil, trust: float, *, dtype: torch.dtype) -> _Pairs:
     """Of one scene, whose veil is in double precision."""
-    cloud, ground = veil.spectrum, veil.ground
-    tables: tuple[tuple[float, ...], ...] = (_DEPTH, _COLOUR, _ICE, _CIRRUS, _PATH)
-    if len(cloud) != len(THICK_CLOUD):
-        tables = tuple((value,) * len(cloud) for value in _ELSEWHERE)
-    depth, colour, ice, cirrus, path = (cloud.new_tensor(table) for table in tables)
-    grid = [pair for pair in itertools.product(OPACITIES, SHADES) if pair[0] < 1 or pair[1] == 0]
-    opacity, shade = cloud.new_tensor(grid).T[:, :, None]
-    # Dark ground says how much path there is at most.
-    path = torch.minimum(path, (ground - veil.covariance.diagonal().sqrt()).clamp_min(0))
-    light = (1 - opacity) * (1 - depth * shade)
-    lit = opacity * cloud
-    scattered = (1 - opacity) * shade * depth * path
+    light, lit, scattering, noise, prior = _layers(veil)
     covariance = trust * veil.covariance
-    noise = _NOISE**2 + (colour * lit) ** 2 + (cirrus * opacity) ** 2
-    noise = noise + ((1 - opacity) * _SHADE_NOISE * shade * depth * ground) ** 2
-    noise = noise + (_LIGHT_NOISE * (1 - light) * ground) ** 2
-    spread = light[:, :, None] * covariance * light[:, None, :] + torch.diag_embed(noise)
-    # What all bands share: brightness and ice of the cloud, the path, and shadows between those of the grid.
-    shared = (
-        (_BRIGHTNESS_SPREAD * opacity + _LEAST_BRIGHTNESS_SPREAD) * cloud,
-        _ICE_SPREAD * ice * lit,
-        _PATH_SPREAD * scattered,
-        _STEP * (shade > 0) * (1 - opacity) * depth * ground,
-    )
-    for direction in shared:
-        spread = spread + direction[:, :, None] * direction[:, None, :]
+    hazy = _PATH_SPREAD * scattering * _usual_path(veil.ground, veil.covariance)
+    spread = light[:, :, None] * covariance * light[:, None, :] + noise + hazy[:, :, None] * hazy[:, None, :]
     factor = torch.linalg.cholesky(spread)
     whitening = torch.linalg.inv(factor)
     gain = (covariance * light[:, None, :]) @ whitening.mT @ whitening
-    mean = _BRIGHTNESS * lit + _PATH_SHARE * scattered
-    prior = _OPAQUE_FIRST * (opacity == 1) - _CLEAR_LAST * ((opacity == 0) & (shade == 0))
-    size = 2 * factor.diagonal(dim1=1, dim2=2).log().sum(dim=1) - 2 * prior[:, 0]
+    mean = _BRIGHTNESS * lit + scattering * veil.path
+    size = 2 * factor.diagonal(dim1=1, dim2=2).log().sum(dim=1) - 2 * prior
     sureness = (gain * (light[:, :, None] * covariance).mT).sum(dim=(1, 2))
     sureness = sureness / covariance.diagonal().sum().clamp_min(1e-12)
     parts = (
