@@ -50,6 +50,7 @@ _DRAWS = 20
 _SHRINKING = 0.85  # of cover and of clouds' size, from one fruitless draw to the next
 _CHECKS = 4  # times that the held-back skies are scored
 _SHARES = (0.5, 1.0)  # of the way from the weights that came to the new ones
+_ERRORS = 2.0  # standard errors by which the held-back skies must gain
 _LEARNING_RATE = 5e-4
 _WARMUP = 10
 _SIGMA_WEIGHT = 0.1
@@ -212,7 +213,7 @@ def _learn(
             now = _scores(judged, held_back)
             gain = now - began
             # One lucky sky lifts the mean, and its error as well.
-            sure = float(gain.mean() - gain.std() / math.sqrt(len(gain)))
+            sure = float(gain.mean() - _ERRORS * gain.std() / math.sqrt(len(gain)))
             if sure > most:
                 most, best = sure, copy.deepcopy(judged.state_dict())
                 kept = _Kept(step + 1, share, kept.before, float(now.mean()))
