@@ -62,10 +62,20 @@ def covered(checkpoint, manifest, split: str) -> float:
     return json.loads(printed)["aggregates"][0]["scores"]["coverage_90_cloud"]["mean"]
 
 
+def before_at(printed: str, place: str) -> float:
+    line = next(line for line in printed.splitlines() if line.startswith(f"{place}: "))
+    return float(line.split()[1].rstrip("%")) / 100
+
+
 def test_calibration_makes_the_intervals_hold_nine_tenths_and_is_kept_in_the_checkpoint(checkpoint, manifest):
     before = covered(checkpoint, manifest, "validation")
-    printed = call(model.app, "calibrate", checkpoint, "--data", manifest, *CLOUDS)
+    record = manifest.parent / "calibration.json"
+    printed = call(model.app, "calibrate", checkpoint, "--data", manifest, *CLOUDS, "--record", record)
     assert "pixels of p0, p1" in printed
+    recorded = json.loads(record.read_text())
+    assert [row[0] for row in recorded["scores"]["rows"]] == ["p0", "p1"]
+    assert recorded["scores"]["rows"][0][1] == pytest.approx(before_at(printed, "p0"), abs=1e-3)
+    assert set(recorded["data"]) == {"0.npz", "1.npz"}
     assert "p1: " in printed
     written = json.loads((checkpoint / "config.json").read_text())["calibration"]
     assert (written["level"], written["places"], len(written["scale"])) == (0.9, ["p0", "p1"], 13)

@@ -95,16 +95,22 @@ def calibrate(
     simulate: Annotated[str, typer.Option(help="Covers of simulated clouds.")] = "0.2,0.4,0.7",
     seeds: Annotated[str, typer.Option(help="Seeds of the simulated clouds.")] = "1,2,3",
     cloud_size: Annotated[str, typer.Option(help="Least and largest simulated cloud in pixels.")] = "20,150",
+    record: Annotated[Path | None, typer.Option(help="JSON file for a record of it.")] = None,
 ) -> None:
     """Scale a model's sigma so that its 90 % intervals hold, and write the factors into the checkpoint."""
+    import time
+
     from eorestore.cli.evaluate import read_numbers, read_pair
     from eorestore.experiments.calibration import calibrate as fit
+    from eorestore.experiments.calibration import calibration_record
+    from eorestore.experiments.record import write_record
     from eorestore.models.catalogue import read_config, resolve
     from eorestore.models.checkpoint import write_calibration
 
     found = resolve(name)
     if found.kind != "checkpoint" or found.path is None:
         raise UsageError(f"{name} is a {found.kind} and has no checkpoint to write to", fix="name a run or a folder")
+    started = time.perf_counter()
     result = fit(
         name,
         bands=[band["name"] for band in read_config(found.path)["processor"]["output"]],
@@ -116,6 +122,10 @@ def calibrate(
         cloud_size_px=read_pair(cloud_size),
     )
     write_calibration(found.path, result.to_json())
+    if record is not None:
+        config = {"split": split, "simulate": simulate, "seeds": seeds, "cloud_size": cloud_size}
+        seconds = time.perf_counter() - started
+        write_record(record, calibration_record(name, result, config=config, data=data, root=root, seconds=seconds))
     factors = " ".join(f"{band} {scale:.2f}" for band, scale in zip(result.bands, result.scale, strict=True))
     typer.echo(f"{found.path}: calibrated on {result.pixels:,} pixels of {', '.join(result.places)}")
     typer.echo(f"factors on sigma: {factors}")

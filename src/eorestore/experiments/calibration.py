@@ -17,6 +17,7 @@ from eorestore.errors import DataError, UsageError
 from eorestore.experiments.case_scores import Restore, sigma_of
 from eorestore.experiments.cases import Case, SimulatedSkies, read_cases
 from eorestore.experiments.evaluate import own_restore
+from eorestore.experiments.record import Record, hash_paths, make_record
 from eorestore.metrics.intervals import LEVEL, half_width
 
 log = logging.getLogger(__name__)
@@ -104,6 +105,26 @@ def calibrate(
         {place: share_inside(values, ones, level=level) for place, values in ratios.items()},
         held_out_coverage(ratios, bands, level=level),
     )
+
+
+def calibration_record(
+    model: str, found: Calibration, *, config: Mapping[str, Any], data: Path, root: Path | None, seconds: float
+) -> Record:
+    """The record of a calibration that has just ended: the share inside the interval by place, and the factors."""
+    rows = [
+        [place, round(share, 4), round(found.held_out[place], 4) if found.held_out else None]
+        for place, share in found.before.items()
+    ]
+    scores = {
+        "columns": ["place", "inside as given", "inside with factors of the other places"],
+        "rows": rows,
+        "factors": dict(zip(found.bands, (round(value, 4) for value in found.scale), strict=True)),
+        "level": found.level,
+    }
+    scenes = select(read_manifest(data, root=root), config["split"])
+    paths = [path for row in scenes for path in (row.optical, row.sar) if path is not None]
+    hashes = hash_paths(paths, root=root or data.parent)
+    return make_record("calibration", model, config=dict(config), scores=scores, seconds=seconds, data=hashes)
 
 
 def collect_ratios(
