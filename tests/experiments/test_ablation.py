@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 from eorestore.config import config_hash
-from eorestore.errors import ConfigError, DataError, MissingError, UnknownNameError, WriteError
+from eorestore.errors import ConfigError, DataError, MissingError, TrainingError, UnknownNameError, WriteError
+from eorestore.experiments import ablation
 from eorestore.experiments.ablation import ablate
 from eorestore.experiments.record import read_record
 from eorestore.experiments.study import StudyEvaluation
 from eorestore.experiments.study_plan import plan, run_key
+from eorestore.experiments.training_run import train
 from eorestore.tasks.cloud_removal import LOSSES
 from eorestore.training.log import read_log
 from small_study import STEPS, small_study, small_study_values, write_places
@@ -229,6 +231,28 @@ def test_a_training_that_diverges_is_recorded_and_the_study_goes_on(places, tmp_
     again = ablate(study, out=tmp_path / "out", resume=True, report=lambda name, _: said.append(name))
     assert (again.counts["failed"], said) == (1, [])
     assert "odd: failed." in (tmp_path / "out" / "study.md").read_text()
+
+
+def test_a_row_that_diverges_at_its_best_rate_takes_the_next_best(places, tmp_path, monkeypatch):
+    best = []
+
+    def fails_at_the_best_rate(config, **keywords):
+        if "-rate" not in keywords["name"] and config.training.learning_rate == best[0]:
+            raise TrainingError("the gradient norm is inf", fix="lower it")
+        return train(config, **keywords)
+
+    rows = [row for row in small_study_values()["rows"] if row["name"] == "plain"]
+    study = small_study(places, small_study_values() | {"rows": rows, "seeds": {"main": 1}})
+    ablate(study, out=tmp_path / "first")
+    kept = record_of(tmp_path / "first", "plain-seed0").scores
+    best.append(kept["learning_rate"])
+    monkeypatch.setattr(ablation, "train", fails_at_the_best_rate)
+    ablate(study, out=tmp_path / "second")
+    scores = record_of(tmp_path / "second", "plain-seed0").scores
+    assert scores["diverged"] == best
+    assert kept["diverged"] == []
+    others = {float(rate): score for rate, score in scores["tried"].items() if float(rate) != best[0]}
+    assert scores["learning_rate"] == max(others, key=others.__getitem__)
 
 
 def test_only_a_row_that_says_so_is_skipped_for_lack_of_weights(places, tmp_path, monkeypatch):

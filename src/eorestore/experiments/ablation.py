@@ -65,10 +65,10 @@ def ablate(
 ) -> AblationResult:
     """Train and score every run of a study that has no record yet; the summary is rewritten after each.
 
-    A run whose training stops at a value that is not finite, or whose result cannot be scored, is recorded as
-    failed, one that lacks the weights it `needs` as skipped, and the study goes on. Anything else ends it. A
-    skipped run is tried again each time, a failed one only with `retry_failed`; an interrupted training goes on
-    from its last state.
+    A run whose training stops at a value that is not finite is trained at the next best learning rate that was
+    tried. One for which none is left, or whose result cannot be scored, is recorded as failed, one that lacks the
+    weights it `needs` as skipped, and the study goes on. Anything else ends it. A skipped run is tried again each
+    time, a failed one only with `retry_failed`; an interrupted training goes on from its last state.
 
     Args:
         study: what to run.
@@ -165,9 +165,19 @@ class _Bench:
         cost = measure_or_skip(self._study, row)
         if isinstance(cost, Skipped):
             return {"status": "skipped", "reason": cost.reason}, {}
-        rate, tried = self._learning_rate(row)
-        config = with_budget(self._study, self._study.config(row, seed=seed), cost, rate=rate)
-        record, folder = self._trained(config, name, training_key(self._study, row, seed))
+        rates, tried = self._learning_rates(row)
+        key = training_key(self._study, row, seed)
+        diverged: list[float] = []
+        for rate in rates:
+            config = with_budget(self._study, self._study.config(row, seed=seed), cost, rate=rate)
+            try:
+                record, folder = self._trained(config, name, key | ({"rate": rate} if diverged else {}))
+                break
+            except TrainingError as error:
+                if rate == rates[-1]:
+                    raise
+                _log.warning("%s: diverges at learning rate %g, the next best is taken: %s", name, rate, error.message)
+                diverged.append(rate)
         step = cost.flops * config.training.accumulate
         facts = {
             "status": "done",
@@ -177,20 +187,21 @@ class _Bench:
             "steps": config.training.steps,
             "learning_rate": rate,
             "tried": tried,
+            "diverged": diverged,
             "train_seconds": record.seconds,
             "validation": record.scores["last"],
             "best": record.scores["best"],
         }
         return facts | self._scored(str(folder / "best"), name, row), record.data
 
-    def _learning_rate(self, row: StudyRow) -> tuple[float, dict[str, float | None]]:
-        """The row's learning rate, and the validation score of each that was tried; None where one diverged."""
+    def _learning_rates(self, row: StudyRow) -> tuple[list[float], dict[str, float | None]]:
+        """The row's learning rates, best first, and the validation score of each tried; None where one diverged."""
         source = row if row.learning_rate_of is None else self._study.row(row.learning_rate_of)
         if not self._study.is_tuned(source):
-            return self._study.config(row).training.learning_rate, {}
+            return [self._study.config(row).training.learning_rate], {}
         study = self._study
         if len(study.learning_rates) == 1:
-            return study.learning_rates[0], {}
+            return [study.learning_rates[0]], {}
         cost = measure(study, source)
         tried: dict[float, float | None] = {}
         for rate in study.learning_rates:
@@ -206,8 +217,9 @@ class _Bench:
             raise TrainingError(
                 f"row {source.name} diverges at every learning rate", fix="name lower ones in learning_rates"
             )
-        pick = min if config.training.best_is == "lowest" else max
-        return pick(known, key=lambda rate: known[rate]), {f"{rate:g}": score for rate, score in tried.items()}
+        falling = config.training.best_is == "highest"
+        ranked = sorted(known, key=lambda rate: known[rate], reverse=falling)
+        return ranked, {f"{rate:g}": score for rate, score in tried.items()}
 
     def _trained(self, config: RunConfig, name: str, key: Mapping[str, Any]) -> tuple[Record, Path]:
         """The record and folder of a training, which is begun, continued, or found complete."""
