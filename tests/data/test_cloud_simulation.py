@@ -11,13 +11,13 @@ from scipy.ndimage import shift as moved
 
 from eorestore.data.cloud_simulation import (
     CLOUD_THRESHOLD,
-    THICK_CLOUD,
     CloudSettings,
     shadow_offset,
     simulate_clouds,
 )
 from eorestore.errors import BandError, ConfigError, MaskError, UnitError
 from eorestore.raster import SENTINEL1, SENTINEL2_L1C, SENTINEL2_L2A, Band, BandSet, Grid, Raster, Unit
+from eorestore.raster.sky import THICK_CLOUD
 
 OPAQUE = {"thick": (1.0, 1.0), "thin_share": 0.0, "cirrus_probability": 0.0}
 

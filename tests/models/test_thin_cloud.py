@@ -3,10 +3,8 @@
 import pytest
 import torch
 
-from eorestore.data import cloud_simulation
 from eorestore.models import thin_cloud
-from eorestore.models.thin_cloud import THICK_CLOUD, Unveiled, Veil, learn_path, learn_veil
-from eorestore.raster import SENTINEL2_L1C
+from eorestore.models.thin_cloud import Unveiled, Veil, learn_path, learn_veil
 
 USUAL = torch.tensor(thin_cloud._PATH)
 
@@ -18,7 +16,7 @@ def scene(*, seed: int = 0, size: int = 24):
     field = torch.randn(1, 4, size, size, generator=generator) * 0.03
     ground = 0.2 + torch.einsum("cf,bfyx->bcyx", mixing, field)
     estimate = torch.full_like(ground, 0.2)
-    spectrum = torch.tensor(THICK_CLOUD)[None]
+    spectrum = torch.tensor(thin_cloud._THICK_CLOUD)[None]
     covariance = (mixing @ mixing.T)[None] * 0.03**2 / 0.3
     path = 0.7 * USUAL[None]
     return ground, estimate, Veil(spectrum, torch.full((1, 13), 0.2), path, covariance)
@@ -152,14 +150,14 @@ def test_a_scene_without_thick_cloud_gets_the_published_spectrum():
     mask = torch.zeros(1, 1, 24, 24)
     mask[..., :12] = 1
     veil = learn_veil([(ground, estimate, mask)])
-    assert torch.allclose(veil.spectrum, torch.tensor(THICK_CLOUD))
+    assert torch.allclose(veil.spectrum, torch.tensor(thin_cloud._THICK_CLOUD))
 
 
 def test_the_spectrum_is_that_of_the_brightest_masked_pixels():
     ground, estimate, _ = scene()
     cloudy, mask = ground.clone(), torch.zeros(1, 1, 24, 24)
     mask[..., :12] = 1
-    own = torch.tensor(THICK_CLOUD) * 1.1
+    own = torch.tensor(thin_cloud._THICK_CLOUD) * 1.1
     cloudy[..., :4] = own[None, :, None, None]
     veil = learn_veil([(cloudy, estimate, mask)])
     assert torch.allclose(veil.spectrum, own, atol=1e-4)
@@ -174,12 +172,6 @@ def test_statistics_come_from_clear_pixels_alone():
     first, second = (learn_veil([(cloudy, estimate, mask)]) for cloudy in (one, other))
     assert torch.equal(first.covariance, second.covariance)
     assert torch.equal(first.ground, second.ground)
-
-
-def test_path_and_depth_are_those_of_the_simulator():
-    assert tuple(cloud_simulation._PATH.values()) == thin_cloud._PATH
-    depth = [1 - 0.3 * (0.443 / (band.wavelength or 1.0)) ** 2 for band in SENTINEL2_L1C]
-    assert depth == pytest.approx(thin_cloud._DEPTH, abs=0.005)
 
 
 def test_one_scene_serves_a_batch_of_its_tiles():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_dilation
 
-from eorestore.data.cloud_simulation import THICK_CLOUD, CloudSettings, simulate_clouds
+from eorestore.data.cloud_simulation import CloudSettings, simulate_clouds
 from eorestore.data.synthetic_scene import synthetic_scene
 from eorestore.errors import MaskError
 from eorestore.processing.cloud_mask import (
@@ -24,6 +24,7 @@ from eorestore.processing.cloud_mask import (
 from eorestore.raster import SENTINEL2_L1C, SENTINEL2_L2A, BandSet, Grid, Raster, Window
 from eorestore.raster.files import open_raster
 from eorestore.raster.products import Declared
+from eorestore.raster.sky import THICK_CLOUD
 
 # Reflectance of B01 ... B12 at the top of the atmosphere, rounded from textbook spectra.
 MEADOW = (0.13, 0.10, 0.09, 0.06, 0.10, 0.22, 0.28, 0.30, 0.31, 0.10, 0.001, 0.20, 0.10)

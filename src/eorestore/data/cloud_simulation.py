@@ -13,21 +13,13 @@ from numpy.typing import NDArray
 from eorestore.data.cloud_shapes import Canvas, Field, Shape, draw_blobs, draw_mask, draw_sheet, fractal_noise
 from eorestore.errors import BandError, ConfigError, MaskError, UnitError
 from eorestore.raster import SENTINEL2_L1C, Band, Grid, Raster, Unit
+from eorestore.raster.sky import PATH, THICK_CLOUD, shadow_depth
 
 CLOUD_THRESHOLD = 0.05
 SHADOW_THRESHOLD = 0.05
 OVERCAST = 0.95  # from this cover on the sky is one sheet, whatever the kind
 
 Range = tuple[float, float]
-
-# Mean reflectance of the brightest 5 % of two real L1C scenes under thick low cloud (SEN12MS-CR; SSL4EO-S12,
-# 2020-08-23). B09 and B10 lie in water vapour absorption and stay dark.
-THICK_CLOUD: dict[str, Range] = {
-    "B01": (0.498, 0.482), "B02": (0.524, 0.515), "B03": (0.521, 0.508), "B04": (0.560, 0.535),
-    "B05": (0.549, 0.523), "B06": (0.610, 0.580), "B07": (0.666, 0.647), "B08": (0.607, 0.602),
-    "B8A": (0.694, 0.673), "B09": (0.104, 0.113), "B10": (0.002, 0.001), "B11": (0.626, 0.549),
-    "B12": (0.488, 0.400),
-}  # fmt: skip
 
 # Ours, not measured: ice lies above the vapour (B10, B09 bright) and absorbs in the short-wave infrared.
 _ICE_B09, _ICE_B10 = 0.30, 0.14
@@ -42,12 +34,6 @@ _COLOUR = {
 }  # fmt: skip
 _COLOUR_MODES = 3
 
-# What hazy air between ground and sensor scatters (reflectance): a shadow on the ground does not darken it. Set so that
-# the ratio of shadow to light comes near that of SSL4EO-S12, 2020-08-23, whose shadows leave B01 as it is.
-_PATH = {
-    "B01": 0.115, "B02": 0.080, "B03": 0.055, "B04": 0.040, "B05": 0.035, "B06": 0.040, "B07": 0.045, "B08": 0.040,
-    "B8A": 0.045, "B09": 0.010, "B10": 0.0005, "B11": 0.010, "B12": 0.005,
-}  # fmt: skip
 _DARKEST = 0.01  # share of the pixels that may be darker than the path of a scene
 
 _ABSORBED = ("B09", "B10")  # in water vapour: no neighbour of a band of another sensor, unless as near as a few nm
@@ -165,7 +151,7 @@ def simulate_clouds(
     low = 1 - (1 - low) * (1 - veil)
     brightness = _brightness(size, settings, (zenith, azimuth), generator=generator)
     colour = _colour(size, settings, names, generator=generator)
-    haze = np.array([_PATH[name] for name in names], np.float32) * np.float32(generator.uniform())
+    haze = np.array([PATH[name] for name in names], np.float32) * np.float32(generator.uniform())
     image = _compose(raster, light, ((low, water), (high, ice)), brightness * colour, path=haze)
     thickness = 1 - (1 - low) * (1 - high)
     cloudy = thickness > CLOUD_THRESHOLD
@@ -331,8 +317,7 @@ def _compose(
     for row, band in enumerate(raster.bands):
         darkest = float(np.quantile(image[row][raster.valid], _DARKEST)) if raster.valid.any() else 0.0
         kept = np.float32(min(float(path[row]), max(darkest, 0.0)))
-        # Skylight fills shadows, most in the blue: a Rayleigh-like falling share of what the sun lost.
-        depth = np.float32(1 - 0.3 * (0.443 / (band.wavelength or 1.0)) ** 2)
+        depth = np.float32(shadow_depth(band.wavelength or 1.0))
         image[row] -= np.maximum(image[row] - kept, 0) * depth * (1 - light)
         for thickness, spectrum in layers:
             image[row] *= 1 - thickness

@@ -7,14 +7,14 @@ Our own method, in the spirit of spectral unmixing. Where clouds have opacity t 
 
 with ground ~ N(estimate, covariance of the scene's clear pixels around their estimate), brightness ~ N(0.87, 0.13^2).
 `path` is what air between ground and sensor scatters, which a shadow on the ground does not darken: from none
-(surface reflectance, dry air) to hazy, learned by band from the scene's own shadows (`learn_path`), with a spread of
-0.6 of a typical one. Ice clouds are darker in the short-wave infrared, and
-every band has noise in proportion to what is hidden. For every pair (t, s) of a grid the posterior mean of the ground
-is a linear function of the observation; the result is their mean, weighted by how well each pair explains the pixel.
-Under an opaque cloud it is the estimate. A pixel knows nothing of its neighbours.
+(surface reflectance, dry air) to hazy, learned by band from the scene's own shadows (`learn_path`). Ice clouds are
+darker in the short-wave infrared, and every band has noise in proportion to what is hidden. For every pair (t, s) of a
+grid the posterior mean of the ground is a linear function of the observation; the result is their mean, weighted by how
+well each pair explains the pixel. Under an opaque cloud it is the estimate. A pixel knows nothing of its neighbours.
 
-Cloud colours spread half as much again as in `data.cloud_simulation`, and `path` and `depth` are the same there: scores
-under simulated clouds flatter this model, which knows how they were made. How dark real shadows are was seen in one
+Cloud colours spread half as much again as in `data.cloud_simulation`, and usual path and depth of shadows are the same
+there (raster.sky): scores under simulated clouds flatter this model, which knows how they were made.
+benchmarks/plain_clouds.py scores it under clouds that are made otherwise. How dark real shadows are was seen in one
 scene (SSL4EO-S12, 2020-08-23, beside 2020-08-13): without `path` its shadows are taken for dark ground.
 """
 
@@ -28,8 +28,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# Mean of the brightest 5 % of two real L1C scenes under thick cloud (SEN12MS-CR; SSL4EO-S12), B01 to B12 with B10.
-THICK_CLOUD = (0.490, 0.5195, 0.5145, 0.5475, 0.536, 0.595, 0.6565, 0.6045, 0.6835, 0.1085, 0.0015, 0.5875, 0.444)
+from eorestore.raster import SENTINEL2_L1C
+from eorestore.raster.sky import PATH, THICK_CLOUD, shadow_depth
 
 OPACITIES = (0.0, 0.1, 0.2, 0.35, 0.55, 0.8, 1.0)  # t
 SHADES = (0.0, 0.2, 0.4, 0.6, 0.75)  # s
@@ -52,11 +52,12 @@ _PIXELS = 65536  # at a time: about 100 MB
 
 # Of Sentinel-2's thirteen bands: what shadow takes; noise of a cloud's colour in proportion to it; where ice differs
 # from water, in proportion to the cloud; noise of the cirrus band; greatest path reflectance.
-_DEPTH = (0.70, 0.755, 0.812, 0.867, 0.882, 0.893, 0.904, 0.917, 0.921, 0.934, 0.969, 0.977, 0.988)
+_THICK_CLOUD = tuple(round(sum(pair) / 2, 4) for pair in THICK_CLOUD.values())
+_DEPTH = tuple(round(shadow_depth(band.wavelength or 1.0), 3) for band in SENTINEL2_L1C)
 _COLOUR = (0.15, 0.075, 0.06, 0.06, 0.06, 0.06, 0.06, 0.06, 0.06, 0.525, 4.5, 0.105, 0.135)
 _ICE = (0.0,) * 9 + (0.8, 0.0, -0.4, -0.45)
 _CIRRUS = (0.0,) * 10 + (0.1, 0.0, 0.0)
-_PATH = (0.115, 0.080, 0.055, 0.040, 0.035, 0.040, 0.045, 0.040, 0.045, 0.010, 0.0005, 0.010, 0.005)
+_PATH = tuple(PATH.values())
 _ELSEWHERE = (0.88, 0.07, 0.0, 0.0, 0.04)  # the same of any band of another sensor
 
 
@@ -254,7 +255,7 @@ def _apply(matrix: Tensor, offset: Tensor, both: Tensor) -> Tensor:
 def _tables(cloud: Tensor) -> tuple[Tensor, ...]:
     """_DEPTH, _COLOUR, _ICE, _CIRRUS and _PATH for as many bands as `cloud` (band,) has."""
     tables: tuple[tuple[float, ...], ...] = (_DEPTH, _COLOUR, _ICE, _CIRRUS, _PATH)
-    if len(cloud) != len(THICK_CLOUD):
+    if len(cloud) != len(_THICK_CLOUD):
         tables = tuple((value,) * len(cloud) for value in _ELSEWHERE)
     return tuple(cloud.new_tensor(table) for table in tables)
 
@@ -313,8 +314,8 @@ def _all_pairs(veil: Veil, trust: float, *, dtype: torch.dtype) -> _Pairs:
 
 
 def _spectrum(pixels: Tensor) -> Tensor:
-    sentinel2 = pixels.shape[1] == len(THICK_CLOUD)
-    published = pixels.new_tensor(THICK_CLOUD) if sentinel2 else pixels.new_full(pixels.shape[1:], _GREY_CLOUD)
+    sentinel2 = pixels.shape[1] == len(_THICK_CLOUD)
+    published = pixels.new_tensor(_THICK_CLOUD) if sentinel2 else pixels.new_full(pixels.shape[1:], _GREY_CLOUD)
     if len(pixels) == 0:
         return published
     brightness = pixels[:, _VISIBLE if sentinel2 else slice(None)].mean(dim=1)
