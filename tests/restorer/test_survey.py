@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from eorestore.errors import DataError, MaskError
+from eorestore.errors import DataError
 from eorestore.processing.cloud_mask import cloud_and_shadow, shadow_limits, widen
 from eorestore.raster import Window
 from eorestore.restorer import survey as survey_module
@@ -109,10 +109,9 @@ def test_a_scene_without_a_valid_pixel_is_refused(world):
         look(world, cloudy=replace(world.cloudy, valid=np.zeros(world.mask.shape, bool)))
 
 
-def test_a_mask_over_everything_is_refused_where_something_is_to_be_learned(world):
+def test_a_mask_over_everything_leaves_a_sample_without_clear_pixels(world):
     everything = np.ones_like(world.mask)
-    with pytest.raises(MaskError, match="no clear pixel"):
-        look(world, mask=everything)
+    assert (look(world, mask=everything).sample.overview["mask"] == 1).all()
     assert look(world, mask=everything, wants_sample=False).masked_share == 1
 
 

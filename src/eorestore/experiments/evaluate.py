@@ -26,6 +26,7 @@ from eorestore.experiments.strata import (
 )
 from eorestore.experiments.strata_table import StratumRow
 from eorestore.metrics.collection import check_names
+from eorestore.models.catalogue import NEED_CLEAR_PIXELS
 from eorestore.processing.normalize import BandScaling
 from eorestore.raster import BandSet, Raster
 
@@ -135,10 +136,8 @@ def _variants(name: str) -> tuple[str, ...]:
 
 
 def _refuse_learners(names: tuple[str, ...], rows: Sequence[SceneRow], mask: Mask) -> None:
-    from eorestore.restorer.plan import model_facts
-
     whole = [row.id for row in rows if mask == "none" or (mask == "manifest" and row.mask is None)]
-    learners = [name for name in names if model_facts(name).rule.needs_scene]
+    learners = [name for name in names if name in NEED_CLEAR_PIXELS]
     if whole and learners:
         raise UsageError(
             f"{', '.join(learners)} would learn from the scene's clear pixels, and restoring every pixel of "

@@ -49,6 +49,9 @@ BASELINES: Mapping[str, SizeRule] = {
 }
 """Models without weights. The first four are the comparison of every result, the others parts of our own."""
 
+NEED_CLEAR_PIXELS = ("band-mean", "inpaint", "sar-regression", "smoothed-sar-regression")
+"""Baselines that know nothing but the clear pixels of the scene."""
+
 
 @dataclass(frozen=True)
 class Resolved:

@@ -1,10 +1,12 @@
-"""What a scene tells about its own hidden pixels: smooth interpolation and regression on SAR; knows no file.
+"""What a scene tells about its own hidden pixels: smooth interpolation and regression on SAR.
 
-Both are fitted on the clear pixels of the one scene and need no training. Tensors are (batch, band, y, x).
+Both are fitted on the clear pixels of the one scene and need no training; where none is clear, a prior from other
+places stands in for the first fit. Tensors are (batch, band, y, x).
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import torch
@@ -13,12 +15,16 @@ from torch.nn import functional as F
 
 from eorestore.errors import MaskError
 from eorestore.models.depth_trust import depth_of, trust_by_depth, trust_map
+from eorestore.models.ground_prior import GroundPrior, load_ground_prior
 from eorestore.models.model import Prepared, SceneSample
-from eorestore.models.thin_cloud import Veil, learn_path, learn_veil, unveil
+from eorestore.models.thin_cloud import TRUST, Veil, guess_veil, learn_path, learn_veil, unveil
+
+log = logging.getLogger(__name__)
 
 SIGMAS = (2.0, 6.0)  # Gaussian widths in pixels at which the SAR image is seen, besides the image itself
 REACH = 18  # pixels: three times the widest
 _RIDGE = 1e-3
+_LEAST_CLEAR = 200  # pixels, below which other places stand in
 _RELAXATIONS = (4, 8, 16, 30)  # from the finest level on; the last for all coarser ones
 _FIRST_TRUST = 0.4  # of the covariance: the first estimate, from clear pixels alone, errs by more than the last
 _SURE = 0.9  # from this share of the ground's variance on, what thin cloud or shadow lets through counts as known
@@ -119,8 +125,9 @@ def prepare_estimate(scene: SceneSample, *, sees_cloud: bool) -> Prepared:
 
     With `sees_cloud` it is fitted twice: on the clear pixels, then also on those that thin cloud, shadow and the margin
     of the mask let see well (models.thin_cloud), which under a broken sky are as many as the clear ones. The regression
-    is fitted again only where the overview is the scene itself; a larger scene has clear pixels enough. Without it no
-    pixel under the mask is looked at.
+    is fitted again only where the overview is the scene itself; a larger scene has clear pixels enough. Where no pixel
+    is clear, or hardly one, other places stand in for the first fit (models.ground_prior), if their bands are these.
+    Without `sees_cloud` no pixel under the mask is looked at.
 
     Maps: `surface`, the remainder (clear - explained by SAR) interpolated over the overview, and fading with depth as
     the scene's own clear pixels teach. Constants:
@@ -128,25 +135,47 @@ def prepare_estimate(scene: SceneSample, *, sees_cloud: bool) -> Prepared:
     """
     features = [sar_features(window["sar"]) for window in scene.windows]
     pieces = [(one, window["cloudy"], window["mask"]) for one, window in zip(features, scene.windows, strict=True)]
-    coefficients = fit_regression(pieces)
     seen, known = scene.overview["cloudy"], 1 - scene.overview["mask"]
     whole = sar_features(scene.overview["sar"])
-    explained = apply_regression(whole, coefficients)
-    surface = _surface(seen - explained, known)
-    if not sees_cloud:
-        return Prepared({"surface": surface}, {"coefficients": coefficients})
-    veil = learn_veil([(cloudy, apply_regression(one, coefficients), mask) for one, cloudy, mask in pieces])
+    prior = _prior_where_needed(pieces) if sees_cloud else None
+    if prior is None:
+        coefficients = fit_regression(pieces)
+        explained = apply_regression(whole, coefficients)
+        surface = _surface(seen - explained, known)
+        if not sees_cloud:
+            return Prepared({"surface": surface}, {"coefficients": coefficients})
+        veil = learn_veil([(cloudy, apply_regression(one, coefficients), mask) for one, cloudy, mask in pieces])
+        trust, inflated = _FIRST_TRUST, 1.0
+    else:
+        log.warning("hardly a pixel is clear: what other places look like stands in for this one")
+        present = torch.stack([window["sar"].isfinite().any(dim=-1).any(dim=-1)[0] for window in scene.windows])
+        coefficients, left = prior.regression(seen.shape[1], present.any(dim=0).repeat(1 + len(SIGMAS)))
+        explained = apply_regression(whole, coefficients)
+        surface, known = torch.zeros_like(seen), torch.zeros_like(known)
+        under = torch.cat([cloudy.movedim(1, -1)[mask[:, 0] > 0.5] for _, cloudy, mask in pieces])
+        veil = guess_veil(under, ground=prior.mean[-seen.shape[1] :].float(), covariance=left)
+        trust, inflated = 1.0, 1 / TRUST
     veil = learn_path(seen, explained + surface, hidden=known <= 0, veil=veil, factor=scene.factor)
     batched = Veil(*(part[None] for part in veil))
-    unveiled = unveil(seen, explained + surface, hidden=known <= 0, veil=batched, trust=_FIRST_TRUST)
+    unveiled = unveil(seen, explained + surface, hidden=known <= 0, veil=batched, trust=trust)
     observed = (seen != 0).any(dim=1, keepdim=True)
     values = torch.where(known > 0, seen, unveiled.ground)
     known = torch.maximum(known, ((unveiled.sureness > _SURE) & observed).to(known.dtype))
-    if scene.factor == 1:
+    if scene.factor == 1 and (prior is None or float(known.sum()) >= _LEAST_CLEAR):
         coefficients = fit_regression([(whole, values, 1 - known)])
         explained = apply_regression(whole, coefficients)
-    surface = _surface(values - explained, known)
+    if prior is None or bool(known.any()):
+        surface = _surface(values - explained, known)
+    veil = veil._replace(covariance=inflated * veil.covariance)
     return Prepared({"surface": surface}, {"coefficients": coefficients, "veil": veil.packed()})
+
+
+def _prior_where_needed(pieces: Sequence[tuple[Tensor, Tensor, Tensor]]) -> GroundPrior | None:
+    """The prior of (features, bands, mask) where fewer than _LEAST_CLEAR pixels are clear; None for other bands."""
+    if sum(int((mask < 0.5).sum()) for *_, mask in pieces) >= _LEAST_CLEAR:
+        return None
+    features, cloudy, _ = pieces[0]
+    return load_ground_prior(bands=cloudy.shape[1], features=features.shape[1])
 
 
 def _surface(remainder: Tensor, known: Tensor) -> Tensor:

@@ -143,8 +143,12 @@ def learn_veil(pieces: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Veil:
     error = torch.cat(errors)
     centred = error - error.mean(dim=0)
     covariance = centred.T @ centred / max(len(error) - 1, 1)
-    ground = torch.cat(clear).mean(dim=0)
-    return Veil(_spectrum(torch.cat(hidden)), ground, _PATH_SHARE * _usual_path(ground, covariance), covariance)
+    return guess_veil(torch.cat(hidden), ground=torch.cat(clear).mean(dim=0), covariance=covariance)
+
+
+def guess_veil(hidden: Tensor, *, ground: Tensor, covariance: Tensor) -> Veil:
+    """A veil before the air is known: the spectrum from hidden pixels (pixel, band), the path a usual one."""
+    return Veil(_spectrum(hidden), ground, _PATH_SHARE * _usual_path(ground, covariance), covariance)
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eorestore.errors import DataError, MaskError
+from eorestore.errors import DataError
 from eorestore.models.model import SceneSample
 from eorestore.processing import Processor
 from eorestore.processing.cloud_mask import HALO, cloud_and_shadow, csmask, shadow_limits, widen
@@ -43,7 +43,7 @@ def survey(
     """Read the scene once, or without mask and sample only as far as the first valid pixel.
 
     absent: inputs of the processor that the scene lacks; they are NaN throughout the sample. Raises DataError where
-    no pixel is valid, MaskError where `prepare` has nothing clear.
+    no pixel is valid.
     """
     height, width = scene.size
     packed = PackedMask(scene.size) if mask is not None else None
@@ -65,11 +65,6 @@ def survey(
     if valid_count == 0:
         raise DataError("the scene has no valid pixel", fix="check its nodata value and its values")
     sample = collector.finish() if collector is not None else None
-    if sample is not None and bool((sample.overview["mask"] == 1).all()):
-        raise MaskError(
-            "no clear pixel is left to learn from: the mask covers the whole scene",
-            fix="give a tighter mask, a larger scene, or a model that needs no clear pixels",
-        )
     return Survey(packed, masked / valid_count, sample)
 
 
