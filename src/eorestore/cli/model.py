@@ -121,11 +121,12 @@ def calibrate(
         seeds=read_numbers(seeds, int, "--seeds"),
         cloud_size_px=read_pair(cloud_size),
     )
+    config = {"split": split, "simulate": simulate, "seeds": seeds, "cloud_size": cloud_size}
+    seconds = time.perf_counter() - started
+    made = calibration_record(name, result, config=config, data=data, root=root, seconds=seconds)
     write_calibration(found.path, result.to_json())
     if record is not None:
-        config = {"split": split, "simulate": simulate, "seeds": seeds, "cloud_size": cloud_size}
-        seconds = time.perf_counter() - started
-        write_record(record, calibration_record(name, result, config=config, data=data, root=root, seconds=seconds))
+        write_record(record, made)
     factors = " ".join(f"{band} {scale:.2f}" for band, scale in zip(result.bands, result.scale, strict=True))
     typer.echo(f"{found.path}: calibrated on {result.pixels:,} pixels of {', '.join(result.places)}")
     typer.echo(f"factors on sigma: {factors}")
