@@ -19,7 +19,7 @@ def scene(*, seed: int = 0, size: int = 24):
     spectrum = torch.tensor(thin_cloud._THICK_CLOUD)[None]
     covariance = (mixing @ mixing.T)[None] * 0.03**2 / 0.3
     path = 0.7 * USUAL[None]
-    return ground, estimate, Veil(spectrum, torch.full((1, 13), 0.2), path, covariance)
+    return ground, estimate, Veil(spectrum, torch.full((1, 13), 0.2), path, covariance, torch.tensor([0.3]))
 
 
 def unveil(cloudy, estimate, *, veil) -> Unveiled:
@@ -99,7 +99,7 @@ def test_pixels_without_observation_say_nothing_of_the_path():
 def test_a_veil_is_packed_and_unpacked():
     *_, veil = scene()
     packed = veil.packed()
-    assert packed.shape == (1, 16, 13)
+    assert packed.shape == (1, 17, 13)
     for one, other in zip(veil, Veil.unpacked(packed), strict=True):
         assert torch.equal(one, other)
 
@@ -130,8 +130,9 @@ def test_bands_of_another_sensor_are_unveiled_too():
     ground, estimate, veil = scene()
     four = [1, 2, 3, 7]
     small = Veil(
-        veil.spectrum[:, four], veil.ground[:, four], 0 * veil.path[:, four], veil.covariance[:, four][:, :, four]
-    )
+        veil.spectrum[:, four], veil.ground[:, four], 0 * veil.path[:, four], veil.covariance[:, four][:, :, four],
+        veil.trust,
+    )  # fmt: skip
     cloudy = 0.8 * ground[:, four] + 0.2 * small.spectrum[..., None, None]
     restored, _, _ = unveil(cloudy, estimate[:, four], veil=small)
     assert (restored - ground[:, four]).square().mean() < 0.7 * (estimate - ground)[:, four].square().mean()

@@ -17,7 +17,7 @@ from eorestore.errors import MaskError
 from eorestore.models.depth_trust import depth_of, trust_by_depth, trust_map
 from eorestore.models.ground_prior import GroundPrior, load_ground_prior
 from eorestore.models.model import Prepared, SceneSample
-from eorestore.models.thin_cloud import TRUST, Veil, guess_veil, learn_path, learn_veil, unveil
+from eorestore.models.thin_cloud import Veil, guess_veil, learn_path, learn_veil, unveil
 
 log = logging.getLogger(__name__)
 
@@ -145,19 +145,20 @@ def prepare_estimate(scene: SceneSample, *, sees_cloud: bool) -> Prepared:
         if not sees_cloud:
             return Prepared({"surface": surface}, {"coefficients": coefficients})
         veil = learn_veil([(cloudy, apply_regression(one, coefficients), mask) for one, cloudy, mask in pieces])
-        trust, inflated = _FIRST_TRUST, 1.0
+        first_trust = _FIRST_TRUST
     else:
+        first_trust = 1.0  # of other places' spread; what is refitted on this scene is not known to be better
         log.warning("hardly a pixel is clear: what other places look like stands in for this one")
         present = torch.stack([window["sar"].isfinite().any(dim=-1).any(dim=-1)[0] for window in scene.windows])
         coefficients, left = prior.regression(seen.shape[1], present.any(dim=0).repeat(1 + len(SIGMAS)))
         explained = apply_regression(whole, coefficients)
         surface, known = torch.zeros_like(seen), torch.zeros_like(known)
         under = torch.cat([cloudy.movedim(1, -1)[mask[:, 0] > 0.5] for _, cloudy, mask in pieces])
-        veil = guess_veil(under, ground=prior.mean[-seen.shape[1] :].float(), covariance=left)
-        trust, inflated = 1.0, 1 / TRUST
+        veil = guess_veil(under, ground=prior.mean[-seen.shape[1] :].float(), covariance=left, trust=first_trust)
     veil = learn_path(seen, explained + surface, hidden=known <= 0, veil=veil, factor=scene.factor)
-    batched = Veil(*(part[None] for part in veil))
-    unveiled = unveil(seen, explained + surface, hidden=known <= 0, veil=batched, trust=trust)
+    first = veil._replace(trust=veil.trust.new_tensor(first_trust))
+    batched = Veil(*(part[None] for part in first))
+    unveiled = unveil(seen, explained + surface, hidden=known <= 0, veil=batched)
     observed = (seen != 0).any(dim=1, keepdim=True)
     values = torch.where(known > 0, seen, unveiled.ground)
     known = torch.maximum(known, ((unveiled.sureness > _SURE) & observed).to(known.dtype))
@@ -166,7 +167,6 @@ def prepare_estimate(scene: SceneSample, *, sees_cloud: bool) -> Prepared:
         explained = apply_regression(whole, coefficients)
     if prior is None or bool(known.any()):
         surface = _surface(values - explained, known)
-    veil = veil._replace(covariance=inflated * veil.covariance)
     return Prepared({"surface": surface}, {"coefficients": coefficients, "veil": veil.packed()})
 
 

@@ -57,7 +57,7 @@ def start_from_estimate(
         estimate: (batch, band, y, x); without it `surface` and `coefficients` of `prepare_estimate` make it.
         surface: (batch, band, y, x).
         coefficients: (batch, feature + 1, band).
-        veil: (batch, band + 3, band), a packed `thin_cloud.Veil`, with `sees_cloud`.
+        veil: (batch, band + 4, band), a packed `thin_cloud.Veil`, with `sees_cloud`.
 
     Raises:
         UsageError: something is missing.

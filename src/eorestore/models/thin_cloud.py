@@ -33,7 +33,7 @@ from eorestore.raster.sky import PATH, THICK_CLOUD, shadow_depth
 
 OPACITIES = (0.0, 0.1, 0.2, 0.35, 0.55, 0.8, 1.0)  # t
 SHADES = (0.0, 0.2, 0.4, 0.6, 0.75)  # s
-TRUST = 0.3  # of the covariance: inside a hole the estimate is better than a regression on SAR alone
+TRUST = 0.3  # inside a hole the estimate is better than a regression on SAR alone
 _NOISE = 0.002
 _BRIGHTNESS, _BRIGHTNESS_SPREAD, _LEAST_BRIGHTNESS_SPREAD = 0.87, 0.13, 0.003
 _SHADE_NOISE, _LIGHT_NOISE = 0.05, 0.02  # of the ground's light that shadow takes; of all that is hidden
@@ -77,24 +77,25 @@ class Veil(NamedTuple):
     """What a scene says of its clouds and its ground.
 
     spectrum: of its thick cloud (band,). ground: mean (band,) of clear pixels. path: reflectance (band,) that its
-    shadows do not darken. covariance: (band, band) of the clear pixels around what SAR explains of them. Any number
-    of axes may stand in front.
+    shadows do not darken. covariance: (band, band) of the clear pixels around what SAR explains of them. trust: (),
+    share of the covariance that the estimate may be wrong by. Any number of axes may stand in front.
     """
 
     spectrum: Tensor
     ground: Tensor
     path: Tensor
     covariance: Tensor
+    trust: Tensor
 
     def packed(self) -> Tensor:
-        """All of it as one tensor (band + 3, band), for `unpacked`."""
-        rows = torch.stack([self.spectrum, self.ground, self.path], dim=-2)
-        return torch.cat([rows, self.covariance], dim=-2)
+        """All of it as one tensor (band + 4, band), for `unpacked`."""
+        trust = self.trust[..., None].expand_as(self.ground)
+        return torch.cat([torch.stack([self.spectrum, self.ground, self.path, trust], dim=-2), self.covariance], dim=-2)
 
     @classmethod
     def unpacked(cls, packed: Tensor) -> Veil:
         """The veil that `packed` made."""
-        return cls(packed[..., 0, :], packed[..., 1, :], packed[..., 2, :], packed[..., 3:, :])
+        return cls(packed[..., 0, :], packed[..., 1, :], packed[..., 2, :], packed[..., 4:, :], packed[..., 3, 0])
 
 
 class _Layers(NamedTuple):
@@ -146,9 +147,10 @@ def learn_veil(pieces: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Veil:
     return guess_veil(torch.cat(hidden), ground=torch.cat(clear).mean(dim=0), covariance=covariance)
 
 
-def guess_veil(hidden: Tensor, *, ground: Tensor, covariance: Tensor) -> Veil:
+def guess_veil(hidden: Tensor, *, ground: Tensor, covariance: Tensor, trust: float = TRUST) -> Veil:
     """A veil before the air is known: the spectrum from hidden pixels (pixel, band), the path a usual one."""
-    return Veil(_spectrum(hidden), ground, _PATH_SHARE * _usual_path(ground, covariance), covariance)
+    path = _PATH_SHARE * _usual_path(ground, covariance)
+    return Veil(_spectrum(hidden), ground, path, covariance, ground.new_tensor(trust))
 
 
 @torch.no_grad()
@@ -181,7 +183,7 @@ def learn_path(cloudy: Tensor, estimate: Tensor, *, hidden: Tensor, veil: Veil, 
     counts = layers.scattering[:, :, None] * torch.linalg.inv(weighed)
     start = precision @ (_PATH_SHARE * usual)
     for _ in range(_PATH_PASSES):
-        pairs = _all_pairs(exact, TRUST, dtype=torch.float32)
+        pairs = _all_pairs(exact, dtype=torch.float32)
         shares = torch.cat([_shares(*piece, pairs) for piece in _in_pieces(observed.float(), guess.float())]).double()
         total = shares.sum(dim=0)[:, None]
         left = shares.T @ observed.double() - layers.light * (shares.T @ guess.double())
@@ -194,7 +196,7 @@ def learn_path(cloudy: Tensor, estimate: Tensor, *, hidden: Tensor, veil: Veil, 
 
 
 @torch.no_grad()
-def unveil(cloudy: Tensor, estimate: Tensor, *, hidden: Tensor, veil: Veil, trust: float = TRUST) -> Unveiled:
+def unveil(cloudy: Tensor, estimate: Tensor, *, hidden: Tensor, veil: Veil) -> Unveiled:
     """The ground under thin cloud and in shadow, from the observation and an estimate, both (batch, band, y, x).
 
     Args:
@@ -202,7 +204,6 @@ def unveil(cloudy: Tensor, estimate: Tensor, *, hidden: Tensor, veil: Veil, trus
         estimate: of the ground.
         hidden: (batch, 1, y, x) bool; elsewhere the ground is what was observed.
         veil: with a batch axis in front of every entry, of one scene for all or one for each.
-        trust: share of the covariance that the estimate may be wrong by.
     """
     ground, light, sureness = cloudy.clone(), torch.ones_like(cloudy[:, :1]), torch.ones_like(cloudy[:, :1])
     veil = Veil(*(part.expand(len(cloudy), *part.shape[1:]) for part in veil))
@@ -210,7 +211,7 @@ def unveil(cloudy: Tensor, estimate: Tensor, *, hidden: Tensor, veil: Veil, trus
         under = hidden[index, 0]
         if not cloudy.is_meta and not bool(under.any()):
             continue
-        pairs = _all_pairs(Veil(*(part[index].double() for part in veil)), trust, dtype=torch.float32)
+        pairs = _all_pairs(Veil(*(part[index].double() for part in veil)), dtype=torch.float32)
         if cloudy.is_meta:  # operations are being counted: all pixels count as hidden
             _weigh(cloudy[index].flatten(1).T.float(), estimate[index].flatten(1).T.float(), pairs)
             continue
@@ -292,10 +293,10 @@ def _layers(veil: Veil) -> _Layers:
     return _Layers(light, lit, (1 - opacity) * shade * depth, noise, prior[:, 0])
 
 
-def _all_pairs(veil: Veil, trust: float, *, dtype: torch.dtype) -> _Pairs:
+def _all_pairs(veil: Veil, *, dtype: torch.dtype) -> _Pairs:
     """Of one scene, whose veil is in double precision."""
     light, lit, scattering, noise, prior = _layers(veil)
-    covariance = trust * veil.covariance
+    covariance = veil.trust * veil.covariance
     hazy = _PATH_SPREAD * scattering * _usual_path(veil.ground, veil.covariance)
     spread = light[:, :, None] * covariance * light[:, None, :] + noise + hazy[:, :, None] * hazy[:, None, :]
     factor = torch.linalg.cholesky(spread)
