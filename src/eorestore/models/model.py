@@ -49,10 +49,12 @@ class Prepared:
 
     maps: (1, band, y, x) over the overview; the Restorer samples them at each tile.
     constants: tensors of any shape, the same for every tile; forward gets them with a batch axis of 1 in front.
+    warnings: what a user should know of it, a sentence each; they do not reach forward.
     """
 
     maps: Mapping[str, Tensor] = field(default_factory=dict)
     constants: Mapping[str, Tensor] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 class Model(nn.Module):

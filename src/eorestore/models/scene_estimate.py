@@ -6,7 +6,6 @@ places stands in for the first fit. Tensors are (batch, band, y, x).
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 import torch
@@ -18,8 +17,6 @@ from eorestore.models.depth_trust import depth_of, trust_by_depth, trust_map
 from eorestore.models.ground_prior import GroundPrior, load_ground_prior
 from eorestore.models.model import Prepared, SceneSample
 from eorestore.models.thin_cloud import Veil, guess_veil, learn_path, learn_veil, unveil
-
-log = logging.getLogger(__name__)
 
 SIGMAS = (2.0, 6.0)  # Gaussian widths in pixels at which the SAR image is seen, besides the image itself
 REACH = 18  # pixels: three times the widest
@@ -148,7 +145,6 @@ def prepare_estimate(scene: SceneSample, *, sees_cloud: bool) -> Prepared:
         first_trust = _FIRST_TRUST
     else:
         first_trust = 1.0  # of other places' spread; what is refitted on this scene is not known to be better
-        log.warning("hardly a pixel is clear: what other places look like stands in for this one")
         present = torch.stack([window["sar"].isfinite().any(dim=-1).any(dim=-1)[0] for window in scene.windows])
         coefficients, left = prior.regression(seen.shape[1], present.any(dim=0).repeat(1 + len(SIGMAS)))
         explained = apply_regression(whole, coefficients)
@@ -167,7 +163,8 @@ def prepare_estimate(scene: SceneSample, *, sees_cloud: bool) -> Prepared:
         explained = apply_regression(whole, coefficients)
     if prior is None or bool(known.any()):
         surface = _surface(values - explained, known)
-    return Prepared({"surface": surface}, {"coefficients": coefficients, "veil": veil.packed()})
+    warnings = () if prior is None else ("hardly a pixel is clear: what other places look like stands in for this one",)
+    return Prepared({"surface": surface}, {"coefficients": coefficients, "veil": veil.packed()}, warnings)
 
 
 def _prior_where_needed(pieces: Sequence[tuple[Tensor, Tensor, Tensor]]) -> GroundPrior | None:

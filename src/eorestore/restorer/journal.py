@@ -97,8 +97,9 @@ class Journal:
         tensors |= {f"constant.{name}": value.contiguous() for name, value in prepared.constants.items()}
         if mask is not None:
             tensors["mask"] = torch.from_numpy(mask.bits)
+        told = {"facts": json.dumps(dict(facts)), "warnings": json.dumps(prepared.warnings)}
         try:
-            save_file(tensors, self.folder / "survey.partial", metadata={"facts": json.dumps(dict(facts))})
+            save_file(tensors, self.folder / "survey.partial", metadata=told)
             (self.folder / "survey.partial").replace(self.folder / "survey.safetensors")
         except (OSError, SafetensorError) as error:
             raise _cannot_write(self.folder, error) from None
@@ -112,12 +113,12 @@ class Journal:
 
         tensors = load_file(path)
         with safe_open(path, framework="pt") as stored:
-            facts = json.loads(stored.metadata()["facts"])
+            facts, warnings = (json.loads(stored.metadata()[key]) for key in ("facts", "warnings"))
         bits = tensors.pop("mask", None)
         mask = None if bits is None else PackedMask(self.layout.size, bits.numpy())
         maps = {name[4:]: value for name, value in tensors.items() if name.startswith("map.")}
         constants = {name[9:]: value for name, value in tensors.items() if name.startswith("constant.")}
-        return mask, Prepared(maps, constants), facts
+        return mask, Prepared(maps, constants, tuple(warnings)), facts
 
     def __enter__(self) -> Self:
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -28,6 +29,8 @@ from eorestore.restorer.scene import MaskOfWindow, PackedMask, Scene
 from eorestore.restorer.stream import Stream
 from eorestore.restorer.survey import Survey, automatic_mask, network_mask, survey
 from eorestore.tiling.tiles import TilePlan
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,10 @@ class Restorer:
         if found.sample is None or nothing:
             return found, Prepared()
         with torch.inference_mode():
-            return found, self.model.prepare(found.sample)
+            prepared = self.model.prepare(found.sample)
+        for warning in prepared.warnings:
+            logger.warning(warning)
+        return found, prepared
 
     def sample(self, scene: Scene, mask: MaskOfWindow | None) -> SceneSample:
         """The scene as `prepare` and `adaptation.adapt` see it. Raises MaskError where nothing is clear."""

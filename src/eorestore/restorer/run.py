@@ -261,5 +261,5 @@ def _facts(request: Request, inputs: Inputs, restorer: Restorer, learned: _Learn
         },
         "resumed_at_row": learned.resumed,
         "notes": list(inputs.notes),
-        "warnings": list(inputs.warnings),
+        "warnings": [*inputs.warnings, *learned.prepared.warnings],
     }
