@@ -111,7 +111,7 @@ class Restorer:
         return found, prepared
 
     def sample(self, scene: Scene, mask: MaskOfWindow | None) -> SceneSample:
-        """The scene as `prepare` and `adaptation.adapt` see it. Raises MaskError where nothing is clear."""
+        """The scene as `prepare` and `adaptation.adapt` see it, clear pixels or none. Raises DataError as `survey`."""
         found = survey(scene, self.processor, mask=mask, wants_sample=True, absent=self.absent(scene))
         if found.sample is None:
             raise MaskError("the scene gives no sample", fix="give a mask that leaves something clear")
