@@ -50,8 +50,8 @@ _GREY_CLOUD = 0.55  # of bands that are not Sentinel-2's thirteen, where no thic
 _BRIGHT_SHARE, _BRIGHT_ENOUGH = 0.05, 0.35
 _PIXELS = 65536  # at a time: about 100 MB
 
-# Of Sentinel-2's thirteen bands: thick cloud; what shadow takes; noise of a cloud's colour in proportion to it; where ice
-# differs from water, in proportion to the cloud; noise of the cirrus band; path reflectance of hazy air.
+# Of the thirteen bands of Sentinel-2: thick cloud; what shadow takes; noise of a cloud's colour in proportion to it;
+# where ice differs from water, in proportion to the cloud; noise of the cirrus band; path reflectance of hazy air.
 _THICK_CLOUD = tuple(round(sum(pair) / 2, 4) for pair in THICK_CLOUD.values())
 _DEPTH = tuple(round(shadow_depth(band.wavelength or 1.0), 3) for band in SENTINEL2_L1C)
 _COLOUR = (0.15, 0.075, 0.06, 0.06, 0.06, 0.06, 0.06, 0.06, 0.06, 0.525, 4.5, 0.105, 0.135)
