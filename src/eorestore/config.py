@@ -107,7 +107,8 @@ class TrainingSettings:
     steps: optimiser updates; each sees accumulate x batch items.
     learning_rate: reached after `warmup` steps, then `schedule` down to `final_rate` x learning_rate.
     schedule: `cosine`, `constant`, or `step` (times step_factor at every step_every updates).
-    gradient_clip: largest gradient norm, 0 for no clipping. ema: decay of the averaged weights, 0 for none.
+    gradient_clip: largest gradient norm, 0 for no clipping. ema: decay of the averaged weights, 0 for none;
+    it rises from 0.18 as (1 + updates) / (10 + updates) until it is reached.
     precision: `bf16` is mixed precision. channels_last: memory format; faster on CPU and GPU.
     checkpoint_every, checkpoint_minutes: the state is saved at whichever comes first; 0 minutes for never.
     keep_best: checkpoints kept by the validation score `best_by`, of which the `best_is` one wins.

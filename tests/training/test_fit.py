@@ -128,6 +128,19 @@ def test_dropout_is_on_in_training_and_off_in_validation(train_toy: Train) -> No
     assert set(seen) == {(True, True), (False, False)}
 
 
+def test_averaged_weights_of_a_short_training_are_not_those_of_its_start(train_toy: Train, tmp_path: Path) -> None:
+    model = ToyModel(ToySettings())
+    first = {name: value.clone() for name, value in model.state_dict().items()}
+    train_toy("run", model=model, ema=0.999, steps=40, learning_rate=0.02)
+    found = tensors(tmp_path / "run")
+    averaged = {name.rsplit("module.", 1)[1]: value for name, value in found.items() if name.startswith("averaged/mod")}
+    assert averaged.keys() == first.keys()
+    last = dict(model.named_parameters())
+    moved = sum(float((value.detach() - first[name]).norm()) for name, value in last.items())
+    behind = sum(float((value.detach() - averaged[name]).norm()) for name, value in last.items())
+    assert 0 < behind < 0.3 * moved
+
+
 def test_accumulated_batches_equal_one_large_batch(train_toy: Train) -> None:
     class Linear(ToyModel):
         def __init__(self, settings: ToySettings) -> None:

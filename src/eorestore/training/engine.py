@@ -12,13 +12,15 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulationPlugin
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from eorestore.config import AdversaryConfig, TrainingSettings
 from eorestore.models.model import Model
 from eorestore.training.adversary import Adversary
 from eorestore.training.state import Progress, Trained, load_state, save_state
 from eorestore.training.step import Batch, forward_names, predictor
+
+Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 class Engine:
@@ -147,5 +149,17 @@ class Engine:
 def _averaged(model: Model, decay: float) -> AveragedModel | None:
     if not decay:
         return None
-    follow = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+
+    @torch.no_grad()
+    def follow(averaged: Tensors, current: Tensors, updates: Tensor | int) -> None:
+        # A plain average holds decay^n of the first weights after n updates: after 80 at 0.995, two thirds of a network
+        # that was not trained. So the average begins short and lengthens up to `decay`.
+        done = float(updates)
+        kept = min(decay, (1 + done) / (10 + done))
+        if averaged[0].is_floating_point():
+            torch._foreach_lerp_(averaged, current, 1 - kept)
+        else:
+            for mean, now in zip(averaged, current, strict=True):
+                mean.copy_(now)
+
     return AveragedModel(model, multi_avg_fn=follow, use_buffers=True)
