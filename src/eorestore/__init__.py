@@ -1,4 +1,4 @@
-"""Restore Earth-observation images: clouds out of Sentinel-2 with the help of Sentinel-1.
+"""Restore Earth-observation images: clouds out of Sentinel-2 with the help of Sentinel-1; SAR scenes in few bytes.
 
 Functions come first; importing the package is light, each function brings what it needs.
 """
@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from eorestore.api import evaluate, load_config, load_model, restore, train
+    from eorestore.api import compress, decompress, evaluate, load_config, load_model, restore, train
     from eorestore.raster import Raster
 
-__all__ = ["Raster", "__version__", "evaluate", "load_config", "load_model", "restore", "train"]
+__all__ = [
+    "Raster", "__version__", "compress", "decompress", "evaluate", "load_config", "load_model", "restore", "train",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - the package's own functions

@@ -14,17 +14,21 @@ import numpy as np
 from eorestore.config import RunConfig, load_config
 from eorestore.errors import GridError, UsageError, WriteError
 from eorestore.raster import Raster, Unit
+from eorestore.restorer.output import Target
 from eorestore.restorer.request import Request
 from eorestore.restorer.run import Report, restore_file
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from eorestore.codec.scene import Compressed
     from eorestore.experiments.evaluation_table import EvaluationTable
     from eorestore.experiments.training_run import TrainedRun
     from eorestore.raster.files import RasterFile
 
-__all__ = ["evaluate", "load_config", "load_model", "restore", "restore_with_pictures", "train"]
+__all__ = [
+    "compress", "decompress", "evaluate", "load_config", "load_model", "restore", "restore_with_pictures", "train",
+]  # fmt: skip
 PathLike = str | os.PathLike[str]
 _OPTIONS = tuple(
     name for name in Request.__dataclass_fields__ if name not in {"optical", "out", "sar", "model", "mask", "save"}
@@ -105,6 +109,94 @@ def restore(
     return restored if isinstance(optical, Raster) else _like(optical, restored)
 
 
+def compress(
+    scene: PathLike | Raster | Any,  # noqa: ANN401 - a DataArray, whose package is optional
+    out: PathLike,
+    *,
+    quality: float | None = None,
+    bpp: float | None = None,
+    psnr: float | None = None,
+    max_error: float | None = None,
+    lossless: bool = False,
+    quicklook: bool = False,
+    preset: str | None = None,
+    overwrite: bool = False,
+    **options: Any,  # noqa: ANN401 - the further fields of CompressRequest, checked there
+) -> Compressed:
+    """Write a SAR scene as an .eoz file; see `codec.modes.Wish` for what is promised.
+
+    Args:
+        scene: a file, a folder of band files, a Raster, or a DataArray (band, y, x) in decibel with band names.
+        out: the .eoz file. Of a path a sidecar and a preview are written beside it.
+        quality: 0 (smallest) to 10; 5 where nothing is said.
+        bpp: bits per pixel per band that the file may take; searched.
+        psnr: PSNR30 in dB to be reached; searched.
+        max_error: bound in dB that every valid pixel keeps.
+        lossless: integers as they are; of floats hundredths of a dB.
+        quicklook: speckle may be lost.
+        preset: archive, downlink, extreme or preview.
+        overwrite: replace `out`.
+        **options: further fields of `codec.files.CompressRequest`: bands, unit, nodata, tile, check ...
+
+    Returns:
+        What was done, with `bits_per_pixel` and `psnr`.
+
+    Raises:
+        EorestoreError: its kinds say what was found and what to do.
+    """
+    from eorestore.codec.files import CompressRequest, compress_file, compress_raster, request_options
+    from eorestore.codec.modes import Wish
+
+    unknown = set(options) - set(request_options())
+    if unknown:
+        raise UsageError(
+            f"compress takes no {', '.join(sorted(unknown))}", fix=f"it takes {', '.join(request_options())}"
+        )
+    wish = Wish(quality, bpp, psnr, max_error, lossless, preset, quicklook)
+    if isinstance(scene, str | os.PathLike):
+        request = CompressRequest(Path(os.fspath(scene)), Path(out), wish, overwrite=overwrite, **options)
+        report = compress_file(request)
+        write_beside(Path(out), report.facts, report.small)
+        return report.done
+    if options:
+        raise UsageError("file options go with paths", fix="give the Raster its bands, unit and valid mask")
+    return compress_raster(_as_raster(scene, Unit.DECIBEL), Path(out), wish, overwrite=overwrite)
+
+
+def decompress(
+    scene: PathLike,
+    out: PathLike | None = None,
+    *,
+    window: tuple[int, int, int, int] | None = None,
+    keep_going: bool = False,
+    overwrite: bool = False,
+) -> Any:  # noqa: ANN401
+    """The pixels of an .eoz file in the unit of what was compressed.
+
+    Args:
+        scene: the .eoz file.
+        out: a GeoTIFF to write (`.cog.tif` a COG), with sidecar and preview; without it a Raster is returned.
+        window: (column, row, width, height); only its tiles are read.
+        keep_going: write damaged tiles as nodata instead of failing.
+        overwrite: replace `out`.
+
+    Returns:
+        The output path, or a Raster.
+
+    Raises:
+        CodecError: the file is damaged, which names the tiles, or newer than this version.
+        DataError: it is no .eoz file, or the window lies outside.
+        WriteError: `out` stands there already or cannot be written.
+    """
+    from eorestore.codec.files import decompress_file, read_file
+
+    if out is None:
+        return read_file(Path(scene), window=window, keep_going=keep_going)
+    report = decompress_file(Path(scene), Path(out), window=window, keep_going=keep_going, overwrite=overwrite)
+    write_beside(Path(out), report.facts, report.small)
+    return Path(out)
+
+
 def load_model(name: PathLike) -> nn.Module:
     """The network of a shipped name, a run, a checkpoint folder or a baseline, in eval mode.
 
@@ -156,9 +248,18 @@ def restore_with_pictures(
     report = restore_file(request, progress=progress, adapting=adapting)
     scores = None if truth is None else _score(request, truth)
     report = replace(report, facts={"command": list(command), **report.facts, "metrics": scores})
-    _write_whole(report.target.sidecar, json.dumps(report.facts, indent=1).encode())
-    _write_preview(report)
+    write_beside(request.out, report.facts, report.small)
     return report
+
+
+def write_beside(out: Path, facts: Mapping[str, Any], small: Raster) -> None:
+    """The sidecar OUT.json and the preview OUT.preview.png of a result. Raises WriteError."""
+    from eorestore.reports.picture import preview
+    from eorestore.reports.png import encode_png
+
+    target = Target(out)
+    _write_whole(target.sidecar, json.dumps(facts, indent=1).encode())
+    _write_whole(target.preview, encode_png(preview(small)))
 
 
 def _open_reference(request: Request, reference: Path) -> RasterFile:
@@ -186,13 +287,6 @@ def _score(request: Request, reference: RasterFile) -> Mapping[str, float | None
     nowhere = torch.zeros_like(valid)
     scores = score(*values, valid=valid, cloud=nowhere, shadow=nowhere)
     return {name: round(value, 4) for name, value in scores.items() if "_" not in name}
-
-
-def _write_preview(report: Report) -> None:
-    from eorestore.reports.picture import preview
-    from eorestore.reports.png import encode_png
-
-    _write_whole(report.target.preview, encode_png(preview(report.small)))
 
 
 def _write_whole(path: Path, content: bytes) -> None:

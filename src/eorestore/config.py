@@ -59,8 +59,7 @@ class DataSettings:
     sar_shift_px: SAR of training samples is moved by up to so much along each axis, as a bad registration does.
     recolour: share of samples whose ground takes other colours and another contrast, so that few places teach no
         network what the ground looks like.
-    skies: simulated scenes that are kept in memory and met again; 0 simulates new ones without end.
-    workers: loader processes, each with skies of its own.
+    skies: simulated scenes kept in memory and met again, 0 for ever new ones. workers: loaders, each has its own.
     """
 
     manifest: str | None = None
@@ -168,8 +167,8 @@ class RunConfig:
     """Everything that a training needs.
 
     processor: a name in the table of processors. losses: weight by name in the task's table.
-    tile, overlap: how the trained model cuts a scene, in input pixels.
-    gpu: `wanted` warns where there is none.
+    tile, overlap: how the trained model cuts a scene, in input pixels. gpu: `wanted` warns where there is none.
+    start: a run, checkpoint or shipped model whose weights the network begins with, as far as they fit.
     """
 
     name: Annotated[str, MinLen(1)]
@@ -184,11 +183,12 @@ class RunConfig:
     tile: Positive = 256
     overlap: Count = 64
     gpu: Literal["wanted", "not needed"] = "wanted"
+    start: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as a preset holds them."""
+        """Plain values, as a preset holds them; without a `start` that is not given, so that old hashes hold."""
         plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
-        return plain
+        return {key: value for key, value in plain.items() if (key, value) != ("start", None)}
 
     @property
     def hash(self) -> str:
@@ -275,8 +275,7 @@ def write_yaml(values: Mapping[str, Any]) -> str:
     """Plain values as YAML in the order given."""
     import yaml
 
-    text: str = yaml.safe_dump(dict(values), sort_keys=False)
-    return text
+    return str(yaml.safe_dump(dict(values), sort_keys=False))
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

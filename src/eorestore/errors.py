@@ -82,6 +82,10 @@ class CheckpointError(DataError):
     """A checkpoint folder is corrupt, of a foreign format, or its weights do not match their hash."""
 
 
+class CodecError(DataError):
+    """A compressed stream is damaged or cut short, or values and probability tables do not belong together."""
+
+
 class TrainingError(EorestoreError):
     """Training cannot go on: a loss is not finite, or a resumed run does not match its state."""
 

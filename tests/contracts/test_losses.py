@@ -7,7 +7,7 @@ from eorestore.losses.carl import carl
 from eorestore.losses.gradient import edge_weighted_l1, sobel_l1
 from eorestore.losses.likelihood import gaussian_nll
 from eorestore.losses.perceptual import perceptual
-from eorestore.losses.pixel import charbonnier, l1, log_mse
+from eorestore.losses.pixel import charbonnier, l1, log_mse, mse
 from eorestore.losses.spectral import one_minus_cosine, spectral_angle
 from eorestore.losses.structural import one_minus_ms_ssim, one_minus_ssim
 from eorestore.tasks.cloud_removal import LOSSES as NAMED
@@ -35,6 +35,7 @@ def ours(prediction, target, *, valid):
 
 LOSSES = {
     "l1": l1,
+    "mse": mse,
     "charbonnier": charbonnier,
     "log_mse": log_mse,
     "one_minus_ssim": one_minus_ssim,

@@ -197,7 +197,7 @@ def test_a_result_that_cannot_be_scored_is_a_failure(baselines, monkeypatch):
     def unscorable(_model, **_):
         raise DataError("values that are not finite", fix="train longer")
 
-    monkeypatch.setattr("eorestore.experiments.ablation.evaluate", unscorable)
+    monkeypatch.setattr("eorestore.experiments.scoring.evaluate", unscorable)
     study, out = baselines
     assert ablate(study, out=out).failed == ("identity-seed0", "inpaint-seed0")
     assert record_of(out, "inpaint-seed0").scores["reason"] == "values that are not finite"

@@ -13,6 +13,7 @@ from eorestore import __version__
 from eorestore.cli import data, model
 from eorestore.cli.ablate import ablate
 from eorestore.cli.compare import compare
+from eorestore.cli.compress import compress, decompress, export
 from eorestore.cli.demo import demo
 from eorestore.cli.doctor import doctor
 from eorestore.cli.evaluate import evaluate
@@ -28,13 +29,15 @@ COMMAND_LINE_ERROR: type[typer.BadParameter] = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     name="eorestore",
-    help="Restore Earth-observation images: clouds out of Sentinel-2 with the help of Sentinel-1.",
+    help="Restore Earth-observation images: clouds out of Sentinel-2 with the help of Sentinel-1; SAR in few bytes.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (demo, restore, train, watch, evaluate, compare, ablate, report, view, info, doctor):
+for command in (
+    demo, restore, compress, decompress, export, train, watch, evaluate, compare, ablate, report, view, info, doctor,
+):  # fmt: skip
     app.command()(command)
 app.add_typer(model.app, name="model")
 app.add_typer(data.app, name="data")

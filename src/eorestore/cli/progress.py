@@ -7,10 +7,10 @@ import time
 
 
 class Progress:
-    """Called with (done, total); shows rate and time left. `unit` is what is counted."""
+    """Called with (done, total); shows rate and time left. `unit` is what is shown, `per` how many make one."""
 
-    def __init__(self, unit: str, *, quiet: bool = False, every: float = 10.0) -> None:
-        self._unit, self._quiet, self._every = unit, quiet, every
+    def __init__(self, unit: str, *, quiet: bool = False, every: float = 10.0, per: int = 1) -> None:
+        self._unit, self._quiet, self._every, self._per = unit, quiet, every, per
         self._started = self._said = time.monotonic()
         self._first: int | None = None
         self._terminal = sys.stderr.isatty()
@@ -26,7 +26,8 @@ class Progress:
         self._said = now
         rate = (done - self._first) / max(now - self._started, 1e-6)
         left = f"{(total - done) / rate:.0f} s left" if rate > 0 else "..."
-        line = f"{done}/{total} {self._unit}, {rate:.2f} {self._unit}/s, {left}"
+        counts = f"{done}/{total}" if self._per == 1 else f"{done / self._per:.1f}/{total / self._per:.1f}"
+        line = f"{counts} {self._unit}, {rate / self._per:.2f} {self._unit}/s, {left}"
         if self._terminal:
             end = "\n" if done >= total else ""
             bar = "#" * (30 * done // max(total, 1))

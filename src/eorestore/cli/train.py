@@ -92,7 +92,6 @@ def find_run(run: str) -> Path:
 
 def plan_lines(config: RunConfig, folder: Path) -> list[str]:
     """What a training would do, from its configuration alone."""
-    from eorestore.data.manifest import read_manifest
     from eorestore.training.schedule import learning_rate
 
     settings, data = config.training, config.data
@@ -103,9 +102,8 @@ def plan_lines(config: RunConfig, folder: Path) -> list[str]:
         f"model       {config.model.name} {config.model.settings}",
     ]
     if data.manifest is not None:
-        rows = read_manifest(Path(data.manifest), root=None if data.root is None else Path(data.root))
-        splits = sorted({row.split for row in rows})
-        counts = ", ".join(f"{sum(row.split == split for row in rows)} {split}" for split in splits)
+        splits = _splits(config.task, Path(data.manifest), root=None if data.root is None else Path(data.root))
+        counts = ", ".join(f"{splits.count(split)} {split}" for split in sorted(set(splits)))
         lines.append(f"scenes      {data.manifest}: {counts}")
     if data.synthetic:
         lines.append(f"synthetic   {data.synthetic} scenes of {data.synthetic_size} pixels a side")
@@ -120,6 +118,16 @@ def plan_lines(config: RunConfig, folder: Path) -> list[str]:
         f"hash        {config.hash}",
     ]
     return lines
+
+
+def _splits(task: str, manifest: Path, *, root: Path | None) -> list[str]:
+    """The split of every row of a manifest."""
+    from eorestore.data.manifest import read_manifest
+    from eorestore.data.sar_bands import read_sar_manifest
+
+    if task == "sar-compression":
+        return [row.split for row in read_sar_manifest(manifest, root=root)]
+    return [row.split for row in read_manifest(manifest, root=root)]
 
 
 def record_line(record: Record, *, steps: int, best_by: str) -> str:

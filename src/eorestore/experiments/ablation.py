@@ -11,15 +11,14 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from eorestore.config import RunConfig, config_hash
-from eorestore.data.manifest import read_manifest, select
 from eorestore.errors import DataError, TrainingError, WriteError
-from eorestore.experiments.evaluate import evaluate
 from eorestore.experiments.record import Record, make_record, read_record, write_record
+from eorestore.experiments.scoring import scoring_of
 from eorestore.experiments.study import Study, StudyRow
 from eorestore.experiments.study_plan import (
     Skipped,
@@ -89,7 +88,9 @@ def ablate(
     runs = [(row, seed) for row, seed in study.runs() if row.name in rows]
     check_parameters(study, [row for row in study.rows if row.name in rows])
     check_losses(study, [row for row in study.rows if row.name in rows])
-    _check_scenes(study)
+    config = study.config(study.rows[0])
+    # before a baseline could take a missing scene for its own failure
+    scoring_of(config).check(config.data, study.evaluate)
     _prepare_folder(out, resume=resume)
     bench = _Bench(study, out, report)
     counts = dict.fromkeys(("done", "failed", "skipped", "left"), 0)
@@ -243,35 +244,14 @@ class _Bench:
         Raises TrainingError where the model cannot be scored, because it restores to values that are not finite.
         """
         began = time.monotonic()
-        wanted, data = self._study.evaluate, self._study.config(row).data
+        config = self._study.config(row)
         try:
-            table = evaluate(
-                model,
-                data=str(data.manifest),
-                root=data.root,
-                split=wanted.split,
-                metrics=wanted.metrics,
-                simulate=wanted.covers,
-                seeds=wanted.seeds,
-                cloud_size_px=(float(wanted.cloud_size_px[0]), float(wanted.cloud_size_px[1])),
-                crop=wanted.crop,
-                strata=wanted.strata,
-            )
+            found = scoring_of(config).score(model, config.data, self._study.evaluate)
         except DataError as error:
             raise TrainingError(error.message, fix=error.fix) from error
-        named = replace(
-            table,
-            rows=tuple(replace(item, model=name) for item in table.rows),
-            strata=tuple(replace(item, model=name) for item in table.strata),
-        )
-        return {"evaluate_seconds": round(time.monotonic() - began, 3), **named.to_json()}
-
-
-def _check_scenes(study: Study) -> None:
-    """Whether every scene of the evaluation is there, before a baseline could take a missing one for its failure."""
-    data = study.config(study.rows[0]).data
-    root = None if data.root is None else Path(data.root)
-    select(read_manifest(Path(str(data.manifest)), root=root), study.evaluate.split)
+        for item in (*found["rows"], *found.get("strata", ()), *found.get("aggregates", ())):
+            item["model"] = name
+        return {"evaluate_seconds": round(time.monotonic() - began, 3), **found}
 
 
 def _prepare_folder(out: Path, *, resume: bool) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from eorestore.errors import UnknownNameError
-from eorestore.metrics.collection import BETTER, Aggregate
+from eorestore.metrics.collection import BETTER, METRICS, Aggregate
 from eorestore.metrics.regions import REGIONS
+from eorestore.metrics.sar_scores import SCORES
 
 DIGITS: Mapping[str, int] = {
     "psnr": 2, "ssim": 3, "ssim_paper": 3, "mae": 4, "rmse": 4, "sam": 2, "bias": 4, "gradient_correlation": 3,
     "edge_correlation": 3, "ndvi": 3, "ndwi": 3, "coverage_90": 3, "interval_width": 4,
+    **{name: 2 if name.endswith("_db") else 3 for name in SCORES if name not in METRICS}, "psnr30": 2, "psnr40": 2,
 }  # fmt: skip
 HEADINGS: Mapping[str, str] = {
     "psnr": "PSNR dB", "ssim": "SSIM", "ssim_paper": "SSIM (zero-padded)", "mae": "MAE", "rmse": "RMSE",
@@ -21,10 +24,12 @@ HEADINGS: Mapping[str, str] = {
     "interval_width": "90 % width",
 }  # fmt: skip
 
+_CODED = re.compile(r"_(at_[\d.]+|float16|int8)$")  # of a score of decoded SAR: its rate, or how the latent was stored
+
 
 def metric_of(score: str) -> str:
-    """The metric behind a score's name: `psnr_cloud` -> `psnr`. Raises UnknownNameError."""
-    base = score
+    """The metric of a score's name: `psnr` of `psnr_cloud`, `psnr30` of `psnr30_at_0.2`. Raises UnknownNameError."""
+    base = _CODED.sub("", score)
     for region in REGIONS:
         base = base.removesuffix(f"_{region}")
     if base not in DIGITS:
@@ -35,9 +40,15 @@ def metric_of(score: str) -> str:
 def is_higher_better(score: str) -> bool:
     """Which way a score is better. Raises UnknownNameError, also for those of intervals, which have no better way."""
     name = metric_of(score)
-    if name not in BETTER:
+    if not is_ordered(score):
         raise UnknownNameError("score", score, BETTER)
-    return BETTER[name] == "higher"
+    return BETTER.get(name, SCORES[name].better if name in SCORES else "") == "higher"
+
+
+def is_ordered(score: str) -> bool:
+    """Whether more of a score is better or worse throughout; a bias and a ratio have their best value in between."""
+    name = metric_of(score)
+    return name in BETTER or (name in SCORES and SCORES[name].better in ("higher", "lower"))
 
 
 def format_score(value: float, name: str) -> str:

@@ -12,10 +12,11 @@ from typing import Any
 from eorestore.errors import WriteError
 from eorestore.experiments.bootstrap import LEVEL, RESAMPLES, Interval, paired_interval
 from eorestore.experiments.record import Record, make_record, write_record
-from eorestore.experiments.score_text import HEADINGS, format_score, header, is_higher_better, line
+from eorestore.experiments.score_text import HEADINGS, format_score, header, is_higher_better, is_ordered, line
+from eorestore.experiments.scoring import scoring_of
 from eorestore.experiments.study import Study, StudyRow
 
-Case = tuple[str, float, int]  # scene, cover, seed of the clouds
+Case = tuple[str, float | None, int | None]  # scene, cover and seed of the clouds
 
 
 def write_summary(study: Study, out: Path, records: Mapping[str, Record]) -> None:
@@ -45,7 +46,8 @@ def summary(study: Study, records: Iterable[Record]) -> dict[str, Any]:
     by_row: dict[str, list[Record]] = {row.name: [] for row in study.rows}
     for record in records:
         by_row[record.config["row"]].append(record)
-    names = [f"{metric}{region}" for metric in study.evaluate.metrics for region in ("_cloud", "")]
+    scoring = scoring_of(study.base)
+    names = [f"{metric}{end}" for metric in study.evaluate.metrics for end in scoring.ends]
     reference = _cases(by_row[study.reference], names)
     rows = [
         _row(row, by_row[row.name], names, None if row.name == study.reference else reference) for row in study.rows
@@ -54,6 +56,9 @@ def summary(study: Study, records: Iterable[Record]) -> dict[str, Any]:
     return {
         "reference": study.reference,
         "metrics": list(study.evaluate.metrics),
+        "end": scoring.ends[0],
+        "leads": scoring.leads,
+        "cases": scoring.cases,
         "conditions": done[0].scores["conditions"] if done else {},
         "resamples": RESAMPLES,
         "level": LEVEL,
@@ -63,16 +68,16 @@ def summary(study: Study, records: Iterable[Record]) -> dict[str, Any]:
 
 def to_markdown(name: str, scores: Mapping[str, Any]) -> str:
     """The summary as a page: one table of done rows, then what was skipped, failed or is not done yet."""
-    metrics, reference = scores["metrics"], scores["reference"]
-    first = f"{metrics[0]}_cloud"
-    heads = [f"{HEADINGS.get(metric, metric)} in cloud" for metric in metrics]
+    metrics, reference, end = scores["metrics"], scores["reference"], scores["end"]
+    first = f"{metrics[0]}{end}"
+    heads = [f"{HEADINGS.get(metric, metric)} {scores['leads']}" for metric in metrics]
     columns = ["row", "seeds", "parameters", "GFLOPs a step", "steps", *heads, f"{first} against {reference}"]
     lines = [f"# {name}", "", " ".join(f"{key}: {value}." for key, value in scores["conditions"].items()), ""]
     lines += header(columns)
     for row in scores["results"]:
         if row["scores"]:
             cells = [_number(row["parameters"]), _number(row["gflops_step"], ".1f"), _number(row["steps"])]
-            cells += [_mean(row["scores"].get(f"{metric}_cloud"), metric) for metric in metrics]
+            cells += [_mean(row["scores"].get(f"{metric}{end}"), metric) for metric in metrics]
             lines.append(
                 line([row["row"], str(row["seeds"]), *cells, _difference(row["difference"].get(first), first)])
             )
@@ -84,7 +89,7 @@ def to_markdown(name: str, scores: Mapping[str, Any]) -> str:
     share = f"{100 * scores['level']:.0f} %"
     lines.append(
         f"\nMean over seeds ± standard deviation over seeds. The last column is the mean paired difference, positive "
-        f"where the row is better, with its {share} bootstrap interval over scenes, covers and cloud seeds "
+        f"where the row is better, with its {share} bootstrap interval over {scores['cases']} "
         f"({scores['resamples']:,} resamples). GFLOPs are 2 x MAC of the model's forward and backward passes."
     )
     return "\n".join(lines) + "\n"
@@ -96,7 +101,7 @@ def _row(
     done = [record for record in records if record.scores["status"] == "done"]
     cases = _cases(records, names)
     difference: dict[str, Any] = {}
-    for name in names if reference is not None else ():
+    for name in filter(is_ordered, names) if reference is not None else ():
         interval = _interval(cases[name], reference[name], name) if reference is not None else None
         difference[name] = None if interval is None else vars(interval) | {"clear": interval.clear}
     return {

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from eorestore.config import RunConfig, differences, load_config
-from eorestore.data.manifest import read_manifest
 from eorestore.errors import ConfigError, TrainingError, UnknownNameError
 from eorestore.experiments.record import Record, commit, hash_path, hash_paths, make_record, write_record
 from eorestore.losses.feature_weights import check_features, feature_hashes
@@ -21,6 +20,7 @@ from eorestore.losses.weighted import WeightedSum
 from eorestore.models.checkpoint import save_checkpoint
 from eorestore.models.model import Model
 from eorestore.models.table import build_model
+from eorestore.models.warm_start import start_from, start_hash
 from eorestore.processing.table import PROCESSORS
 from eorestore.tasks.table import TASKS
 from eorestore.training.fit import FitResult, fit
@@ -102,6 +102,8 @@ def train(
 
     model = build_model(config.model.name, config.model.settings, seed=config.seed)
     _check_sizes(config, model)
+    if config.start is not None and not resume:
+        start_from(model, config.start)
     samples, validation = task.datasets(config, processor, model)
     data = data_hashes(config)
     result = fit(
@@ -151,14 +153,15 @@ def check_continuation(folder: Path, config: RunConfig) -> None:
 
 
 def data_hashes(config: RunConfig) -> dict[str, str]:
-    """SHA-256 of the manifest, of the scenes that it names, of the masks, and of the losses' feature networks."""
+    """SHA-256 of the manifest, of what it names, of the masks, of the losses' networks, and of weights begun with."""
     hashes = feature_hashes(config.losses)
     if config.data.manifest is not None:
         manifest = Path(config.data.manifest)
         root = manifest.parent if config.data.root is None else Path(config.data.root)
-        rows = read_manifest(manifest, root=root)
-        paths = [path for row in rows for path in (row.optical, row.sar, row.reference) if path is not None]
+        paths = TASKS[config.task].files(config.data)
         hashes |= {manifest.name: hash_path(manifest)} | hash_paths(paths, root=root)
+    if config.start is not None:
+        hashes[f"start {config.start}"] = start_hash(config.start)
     if config.data.masks is not None:
         hashes[Path(config.data.masks).name] = hash_path(Path(config.data.masks))
     return hashes

@@ -20,6 +20,11 @@ def l1(prediction: Tensor, target: Tensor, *, valid: Tensor) -> Tensor:
     return mean_over(_difference(prediction, target, valid).abs(), valid)
 
 
+def mse(prediction: Tensor, target: Tensor, *, valid: Tensor) -> Tensor:
+    """Mean squared difference: mean (p - t)^2. In [0, inf), lower is better, 0 at equality. Arguments as in `l1`."""
+    return mean_over(_difference(prediction, target, valid) ** 2, valid)
+
+
 def charbonnier(prediction: Tensor, target: Tensor, *, valid: Tensor, epsilon: float = 1e-3) -> Tensor:
     """Smooth L1 (Charbonnier et al. 1994): mean sqrt((p - t)^2 + e^2) - e. In [0, inf), 0 at equality.
 

@@ -21,6 +21,7 @@ from eorestore.models.clearview import Clearview
 from eorestore.models.dsen2_cr import DSen2CR
 from eorestore.models.glf_cr import GLFCR
 from eorestore.models.model import Model
+from eorestore.models.sar_autoencoder import SarAutoencoder
 from eorestore.models.sar_opt_cgan import SarOptCGan
 from eorestore.models.settings import settings_from_dict
 from eorestore.models.spa_gan import SpaGan
@@ -31,6 +32,7 @@ MODELS: Mapping[str, type[Model]] = {
     "clearview": Clearview,
     "dsen2-cr": DSen2CR,
     "glf-cr": GLFCR,
+    "sar-autoencoder": SarAutoencoder,
     "sar-opt-cgan": SarOptCGan,
     "spa-gan": SpaGan,
     "uncrtaints": UnCRtainTS,

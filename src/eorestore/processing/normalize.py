@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from eorestore.errors import UnknownNameError
 from eorestore.raster import SENTINEL2_L1C, BandSet, Unit
 
 
@@ -75,6 +76,12 @@ class BandScaling:
             values = values + low
         return values
 
+    def clipped_share(self, values: NDArray[np.float32], *, valid: NDArray[np.bool_]) -> float:
+        """Share of the valid pixels of (band, y, x) that `encode` moves to an end of the range; 0 without any."""
+        low, high, _ = self._columns()
+        outside = ((values < low) | (values > high)) & valid
+        return float(outside.sum() / max(1, int(valid.sum()) * len(self.bands)))
+
     def select(self, names: Sequence[str]) -> BandScaling:
         """The named bands in the order asked for."""
         return BandScaling(tuple(next(band for band in self.bands if band.name == name) for name in names))
@@ -104,3 +111,22 @@ def backscatter_scaling(*, vv: float = -25.0, vh: float = -32.5, top: float = 1.
     """VV clipped to [vv, 0] dB and VH to [vh, 0] dB, mapped to [0, top]."""
     decibel = Unit.DECIBEL
     return BandScaling((BandScale("VV", decibel, vv, 0.0, top), BandScale("VH", decibel, vh, 0.0, top)))
+
+
+WINDOW_SPAN = 40.0  # decibels
+WINDOW_LOWS: Mapping[str, float] = {"VV": -30.0, "HH": -30.0, "VH": -38.0, "HV": -38.0}
+
+
+def window_scaling(*polarisations: str) -> BandScaling:
+    """The fixed window of a SAR codec: VV and HH [-30, 10] dB, VH and HV [-38, 2] dB, mapped to [0, 1].
+
+    What lies outside is clipped, and a codec that promises a bound codes it apart. Raises UnknownNameError.
+    """
+    for name in polarisations:
+        if name not in WINDOW_LOWS:
+            raise UnknownNameError("polarisation", name, WINDOW_LOWS)
+    return BandScaling(
+        tuple(
+            BandScale(name, Unit.DECIBEL, WINDOW_LOWS[name], WINDOW_LOWS[name] + WINDOW_SPAN) for name in polarisations
+        )
+    )

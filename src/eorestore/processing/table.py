@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
-from eorestore.processing.normalize import BandScaling, backscatter_scaling, reflectance_scaling
+from eorestore.processing.normalize import BandScaling, backscatter_scaling, reflectance_scaling, window_scaling
 from eorestore.processing.processor import Processor, dsen2_cr_processor, glf_cr_processor
 from eorestore.raster import SENTINEL2_L1C
 
@@ -27,9 +28,17 @@ def four_band_processor() -> Processor:
     return Processor({"cloudy": optical, "sar": backscatter_scaling()}, optical)
 
 
+def sar_processor(polarisation: str) -> Processor:
+    """One SAR band in the window of its polarisation, in and out; see `window_scaling`. Raises UnknownNameError."""
+    window = window_scaling(polarisation)
+    return Processor({"sar": window}, window)
+
+
 PROCESSORS: Mapping[str, Callable[[], Processor]] = {
     "glf-cr": glf_cr_processor,
     "glf-cr-optional-cirrus": glf_cr_optional_cirrus_processor,
     "dsen2-cr": dsen2_cr_processor,
     "four-band": four_band_processor,
+    "sar-vv": partial(sar_processor, "VV"),
+    "sar-vh": partial(sar_processor, "VH"),
 }

@@ -35,6 +35,19 @@ def convert(raster: Raster, unit: Unit) -> Raster:
     return replace(raster, values=values, bands=raster.bands.with_unit(unit))
 
 
+def radar_decibel(raster: Raster) -> Raster:
+    """A SAR raster in decibel, with pixels that have no logarithm marked as not valid before it is taken.
+
+    Zeros, negatives and values that are not finite are such pixels in any band of a power or amplitude raster; noise
+    removal leaves zeros and negatives behind. Raises UnitError.
+    """
+    usable = np.isfinite(raster.values)
+    if {band.unit for band in raster.bands} != {Unit.DECIBEL}:
+        usable &= raster.values > 0
+    valid = raster.valid & usable.all(axis=0)
+    return convert(replace(raster, values=np.where(valid, raster.values, np.float32(1)), valid=valid), Unit.DECIBEL)
+
+
 def _convert(values: NDArray[np.float32], have: Unit, want: Unit) -> NDArray[np.float32]:
     radar = {Unit.DECIBEL, Unit.POWER, Unit.AMPLITUDE}
     if not {have, want} <= radar:

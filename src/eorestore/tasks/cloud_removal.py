@@ -4,34 +4,27 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from eorestore.config import DataSettings
 from eorestore.data.cloud_samples import cloud_samples
+from eorestore.data.manifest import read_manifest
 from eorestore.errors import ConfigError
 from eorestore.losses import attention, carl, gradient, likelihood, perceptual, pixel, spectral, structural
 from eorestore.losses.feature_weights import FEATURE_LOSSES
 from eorestore.metrics.collection import DEFAULT, METRICS
 from eorestore.metrics.regions import REGIONS, divide
 from eorestore.raster import SENTINEL1, SENTINEL2_L1C
-from eorestore.tasks.task import Loss, Metric, Task
+from eorestore.tasks.task import Loss, Metric, PixelLoss, Task, over_valid
 
 if TYPE_CHECKING:
     from eorestore.models.model import Output
 
 Batch = Mapping[str, Tensor]
 _RGB = (SENTINEL2_L1C.names.index("B04"), SENTINEL2_L1C.names.index("B03"), SENTINEL2_L1C.names.index("B02"))
-PixelLoss = Callable[..., Tensor]
-
-
-def over_valid(loss: PixelLoss) -> Loss:
-    """`loss` between the image and `target`, over the valid pixels of a batch."""
-
-    def whole(output: Output, batch: Batch, /) -> Tensor:
-        return loss(output.image, batch["target"], valid=batch["valid"])
-
-    return whole
 
 
 def inside_mask(loss: PixelLoss) -> Loss:
@@ -148,6 +141,15 @@ LOSSES: Mapping[str, Loss] = {
     **{name: seen_by(network) for name, network in FEATURE_LOSSES.items()},
 }
 
+
+def scene_files(data: DataSettings) -> list[Path]:
+    """The optical, SAR and reference scenes of the manifest. Raises what `read_manifest` does."""
+    if data.manifest is None:
+        return []
+    rows = read_manifest(Path(data.manifest), root=None if data.root is None else Path(data.root))
+    return [path for row in rows for path in (row.optical, row.sar, row.reference) if path is not None]
+
+
 CLOUD_REMOVAL = Task(
     name="cloud-removal",
     inputs={"cloudy": SENTINEL2_L1C, "sar": SENTINEL1},
@@ -156,5 +158,6 @@ CLOUD_REMOVAL = Task(
     losses=LOSSES,
     metrics={name: in_region(METRICS[name], None) for name in DEFAULT}
     | {f"{name}_{region}": in_region(METRICS[name], region) for name in DEFAULT for region in REGIONS},
+    files=scene_files,
     baselines=("identity", "band-mean", "inpaint", "sar-regression"),
 )

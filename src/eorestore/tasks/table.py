@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from eorestore.tasks.cloud_removal import CLOUD_REMOVAL
+from eorestore.tasks.sar_compression import SAR_COMPRESSION
 from eorestore.tasks.task import Task
 
-TASKS: Mapping[str, Task] = {"cloud-removal": CLOUD_REMOVAL}
+TASKS: Mapping[str, Task] = {"cloud-removal": CLOUD_REMOVAL, "sar-compression": SAR_COMPRESSION}

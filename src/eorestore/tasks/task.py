@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from eorestore.config import RunConfig
+from eorestore.config import DataSettings, RunConfig
 from eorestore.processing import Processor
 from eorestore.raster import BandSet
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from eorestore.models.model import Model, Output
+
+PixelLoss: TypeAlias = "Callable[..., Tensor]"  # (prediction, target, valid=) -> a scalar
 
 
 class Loss(Protocol):
@@ -51,15 +54,25 @@ class Samples(Protocol):
         ...
 
 
+def over_valid(loss: PixelLoss) -> Loss:
+    """`loss` between the image and `target`, over the valid pixels of a batch."""
+
+    def whole(output: Output, batch: Mapping[str, Tensor], /) -> Tensor:
+        return loss(output.image, batch["target"], valid=batch["valid"])
+
+    return whole
+
+
 @dataclass(frozen=True)
 class Task:
     """One job of the package.
 
     inputs: the bands that enter, by forward keyword. target: the bands that come out.
     datasets: (config, processor, model) -> training and validation samples. A sample holds the processor's
-        inputs, `mask` (1, y, x) float, what the model's `prepare` returned, `target` (band, y, x), and the
-        bool (1, y, x) maps `valid`, `cloud` and `shadow`.
+        inputs, what the model's `prepare` returned, `target` (band, y, x), the bool (1, y, x) map `valid`, and for
+        clouds `mask` (1, y, x) float and the bool maps `cloud` and `shadow`.
     losses, metrics: by the names used in presets and logs.
+    files: what the manifest of a preset names, for the hashes of a record.
     baselines: names of the models scored beside every result.
     """
 
@@ -69,4 +82,5 @@ class Task:
     datasets: Callable[[RunConfig, Processor, Model], tuple[Samples, Samples]]
     losses: Mapping[str, Loss]
     metrics: Mapping[str, Metric]
+    files: Callable[[DataSettings], Sequence[Path]]
     baselines: tuple[str, ...] = ()

@@ -29,7 +29,15 @@ from eorestore.training.log import MetricsLog, Record, check_trackers
 from eorestore.training.pictures import write_pictures
 from eorestore.training.schedule import learning_rate
 from eorestore.training.state import Progress, Ranked, replace_folder
-from eorestore.training.step import Losses, Step, check_finite, check_gradient, default_step
+from eorestore.training.step import (
+    Losses,
+    Step,
+    answers_of,
+    check_answers,
+    check_finite,
+    check_gradient,
+    default_step,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -99,7 +107,7 @@ def fit(
         report: is given every record of the log.
 
     Raises:
-        TrainingError: a loss or gradient is not finite, or the state is of another run.
+        TrainingError: a loss or gradient is not finite, the output turns constant, or the state is of another run.
         DataError: fewer items than a batch.
         WriteError: run_dir holds a run already, or the disk is full.
     """
@@ -161,6 +169,7 @@ def fit(
                     engine,
                     validation,
                     checked[rank::world],
+                    done=done,
                     losses=losses,
                     metrics=metrics,
                     settings=settings,
@@ -243,26 +252,33 @@ def _validate(
     validation: Samples,
     indices: range,
     *,
+    done: int,
     losses: Losses,
     metrics: Mapping[str, Metric],
     settings: TrainingSettings,
     workers: int,
 ) -> dict[str, float]:
-    """The mean loss and the mean of every metric over the items that have one."""
+    """The mean loss and the mean of every metric over the items that have one, after `done` updates.
+
+    Raises TrainingError where the output no longer depends on the input.
+    """
     names = ("loss", *metrics)
     sums = torch.zeros(2, len(names), dtype=torch.float64, device=engine.device)
+    answers = torch.zeros(2, dtype=torch.float64, device=engine.device)
     engine.final.eval()
     with torch.no_grad():
         for loaded in in_order(validation, indices, size=settings.batch, workers=workers):
             batch = engine.place(loaded)
             output = engine.predict_final(batch)
             total, _ = losses(output, batch)
+            answers += answers_of(output.image, batch)
             columns = [total.expand(output.image.shape[0])]
             columns += [metric(output.image, batch) for metric in metrics.values()]
             table = torch.stack([column.to(sums) for column in columns])
             known = ~table.isnan()
             sums += torch.stack([table.where(known, 0.0).sum(1), known.sum(1)])
     engine.model.train()
+    check_answers(engine.total(answers), step=done)
     total_sums, counts = engine.total(sums)
     return dict(zip(names, (total_sums / counts).tolist(), strict=True))
 

@@ -17,6 +17,8 @@ Batch = Mapping[str, Tensor]
 Losses = WeightedSum[[Output, Batch]]
 Predict = Callable[[Batch], Output]
 
+_LEAST_ANSWER = 1e-3  # of the target's deviation
+
 
 class Step(Protocol):
     """What a batch teaches: (predict, batch, losses) -> the loss to minimise and its terms by name."""
@@ -78,3 +80,38 @@ def check_gradient(norm: Tensor, *, step: int, epoch: int, items: list[int]) -> 
             f"the gradient norm is {norm.item()} at step {step} (epoch {epoch}, items {items})",
             fix="lower training.learning_rate, or find the loss whose gradient is not finite there",
         )
+
+
+def answers_of(image: Tensor, batch: Batch) -> Tensor:
+    """How many items of a batch have an image (batch, band, y, x) that depends on what went in, and of how many.
+
+    What all items share is taken off, since zero padding alone draws a pattern at the edges; what is left of an image
+    must vary over its valid pixels (all, where the batch has no `valid`) by a thousandth of what its target varies by.
+    One item alone cannot be judged and is not counted, nor is one whose target is constant, or that has none.
+    """
+    if image.shape[0] < 2 or "target" not in batch:
+        return torch.zeros(2, dtype=torch.int64, device=image.device)
+    valid = batch.get("valid", torch.ones_like(image[:, :1], dtype=torch.bool))
+    spread = [_deviation(values - values.mean(dim=0), valid) for values in (image, batch["target"])]
+    judged = spread[1] > 0
+    return torch.stack([(judged & (spread[0] > _LEAST_ANSWER * spread[1])).sum(), judged.sum()])
+
+
+def check_answers(answers: Tensor, *, step: int) -> None:
+    """Raises TrainingError where none of the items that `answers_of` could judge depends on what went in."""
+    depend, judged = answers.tolist()
+    if judged and not depend:
+        raise TrainingError(
+            f"the output turned constant: after step {step} it is the same whatever goes in",
+            fix="lower training.learning_rate, add training.warmup, or start from the weights of another run",
+        )
+
+
+def _deviation(values: Tensor, valid: Tensor) -> Tensor:
+    """Standard deviation over bands and valid pixels of every item."""
+    seen = valid.expand(values.shape)
+    count = seen.sum(dim=(1, 2, 3)).clamp_min(1)
+    known = torch.where(seen, values, values.new_zeros(()))
+    mean = known.sum(dim=(1, 2, 3)) / count
+    squares = torch.where(seen, known - mean[:, None, None, None], values.new_zeros(())).square()
+    return (squares.sum(dim=(1, 2, 3)) / count).sqrt()

@@ -1,0 +1,263 @@
+"""Fits the contexts and tables of the fidelity coder on public SAR bands; writes src/eorestore/weights/codec.
+
+Three times: code the scenes as the coder of the time before would, then fit the network and the tables to what had to
+be coded (first the levels are plainly rounded). Scenes of whole places are held out and only scored, unless `--all`.
+
+    OMP_NUM_THREADS=1 python benchmarks/fit_fidelity_coder.py --root DATA/sar --all
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sar_training_planes import scenes
+from scipy import ndimage
+from torch import Tensor, nn
+
+from eorestore.codec import blocks
+from eorestore.codec.blocks import BlockGrid
+from eorestore.codec.coder import DIRECT, TOKENS, to_tokens
+from eorestore.codec.contexts import FEATURES, BandContext, IntegerNetwork
+from eorestore.codec.fidelity import LEVEL, FidelityCoder, FidelityModel, predicted_away, step_of
+from eorestore.codec.fidelity_weights import FILE, write_model
+from eorestore.codec.tables import tables_from
+from eorestore.experiments.record import hash_paths, make_record, write_record
+
+HELD_OUT = ("terramind_38D", "glfcr_2017", "ssl4eo", "ben_20180204")
+WINDOWS = {0: (-30.0, 10.0), 1: (-38.0, 2.0)}  # VV, VH
+TABLES = 56
+HIDDEN = (32, 24)
+SEED = 20261122
+TAKEN = 24_000  # coefficients of a band under one step
+PRIOR = 100.0  # symbols that the fitted curve counts for when a table is updated by what came up
+
+Bands = list[NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Coefficients that had to be coded. features: (n, FEATURES). sizes: true magnitudes in steps. levels: coded."""
+
+    features: NDArray[np.int16]
+    sizes: NDArray[np.float32]
+    levels: NDArray[np.int64]
+
+
+class Network(nn.Module):
+    """The float twin of the integer network, and the logits of the tables that it chooses among."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        sizes = (FEATURES, *HIDDEN, 1)
+        self.layers = nn.ModuleList(nn.Linear(*pair) for pair in zip(sizes[:-1], sizes[1:], strict=True))
+        nn.init.constant_(self.layers[-1].bias, TABLES / 3)
+        nn.init.normal_(self.layers[-1].weight, std=1.0)
+        size = torch.arange(DIRECT + 1)
+        spread = 0.06 * 1.14 ** torch.arange(TABLES)[:, None]
+        self.logits = nn.Parameter(torch.log_softmax(-size / spread, dim=1).clamp_min(-12))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(n, FEATURES) in units of 1 to places among the tables (n,)."""
+        values = features / 32
+        for layer in self.layers[:-1]:
+            values = torch.relu(layer(values))
+        place: Tensor = self.layers[-1](values)[:, 0]
+        return place
+
+    def bits(self, features: Tensor, columns: Tensor) -> Tensor:
+        """Cost of each magnitude, at most DIRECT, between the two nearest tables."""
+        place = self(features).clamp(0, TABLES - 1.001)
+        low = place.floor()
+        share = place - low
+        chances = torch.softmax(self.logits, dim=1)
+        first = chances[low.long(), columns]
+        second = chances[low.long() + 1, columns]
+        return -torch.log2((first * (1 - share) + second * share).clamp_min(1e-7))
+
+
+def training_scenes(folder: Path, rng: np.random.Generator, *, every: bool) -> Iterator[tuple[str, Bands]]:
+    """Windowed decibel bands of each scene, and of kinds of product made from them."""
+    for name, found in scenes(folder).items():
+        if name.startswith(HELD_OUT) and not every:
+            continue
+        bands = windowed(found)
+        yield name, bands
+        if bands[0].size > 40_000:
+            yield f"{name} decimated", [band[::2, ::2] for band in bands]
+            looks = int(rng.choice([1, 1, 3, 5]))
+            ground = [ndimage.gaussian_filter(band, rng.uniform(1.5, 4)) for band in bands]
+            yield f"{name} speckled", [image + speckle(image.shape, looks, rng) for image in ground]
+
+
+def windowed(bands: list[NDArray[np.float64]]) -> Bands:
+    """Clipped as the codec clips them; a single band is taken as it is named, VH for the one scene of that kind."""
+    order = [0, 1] if len(bands) == 2 else [1]
+    return [np.clip(band, *WINDOWS[which]).astype(np.float32) for band, which in zip(bands, order, strict=True)]
+
+
+def speckle(shape: tuple[int, ...], looks: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Speckle in decibel, white or nearly so, as in products that were never resampled."""
+    blur = float(rng.choice([0, 0.2, 0.35]))
+    kernel = np.array([blur, 1, blur])
+    total = np.zeros(shape)
+    for _ in range(looks):
+        field = rng.normal(size=shape) + 1j * rng.normal(size=shape)
+        total += np.abs(ndimage.convolve1d(ndimage.convolve1d(field, kernel, axis=0), kernel, axis=1)) ** 2
+    decibel = 10 * np.log10(np.maximum(total / total.mean(), 1e-4))
+    return decibel.astype(np.float32)
+
+
+def taken(
+    bands: Bands, index: int, model: FidelityModel | None, rng: np.random.Generator, *, alone: bool
+) -> Iterator[Taken]:
+    """What a coder meets in a scene: each band, knowing the one before unless `alone`."""
+    grid, before = BlockGrid.over(*bands[0].shape), None
+    for plane in bands:
+        scaled = blocks.forward(plane - np.float32(LEVEL), grid) / np.float32(step_of(index))
+        context = BandContext(grid, step_index=index, before=None if alone else before)
+        if model is None:
+            levels = (np.sign(scaled) * np.floor(np.abs(scaled) + 0.3)).astype(np.int64)
+            levels[0, 0] = np.rint(scaled[0, 0])
+        else:
+            levels = FidelityCoder(model, index).quantised(plane, context)
+        context = BandContext(grid, step_index=index, before=None if alone else before)
+        flat, sizes = context.padded(np.abs(levels)), np.abs(scaled)
+        context.tell_constants(np.abs(predicted_away(levels[0, 0])))
+        true = np.zeros(flat.size, np.float32)
+        true[context.padded(np.arange(1, levels.size + 1).reshape(levels.shape)) > 0] = sizes.reshape(-1)
+        share = min(1.0, TAKEN / plane.size)
+        parts = []
+        for step in context.steps():
+            chosen = rng.random(step.places.size) < share
+            parts.append((context.features(step)[chosen], true[step.places][chosen], flat[step.places][chosen]))
+            context.tell(step, flat[step.places])
+        features, found, coded = (np.concatenate(column) for column in zip(*parts, strict=True))
+        yield Taken(features.astype(np.int16), found, coded)
+        before = context
+
+
+def collect(folder: Path, model: FidelityModel | None, *, every: bool, steps: int) -> Taken:
+    """Coefficients of all scenes under `steps` random quantisation steps each."""
+    rng = np.random.default_rng(SEED)
+    parts = []
+    for name, bands in training_scenes(folder, rng, every=every):
+        count = steps if bands[0].size > 20_000 else max(1, steps // 2)
+        for turn in range(count):
+            index = int(rng.integers(60 if " " in name else 30, 236))
+            turned = [np.ascontiguousarray(band.T if turn % 2 else band) for band in bands]
+            parts += taken(turned, index, model, rng, alone=bool(turn % 3 == 2))
+    columns = zip(*((part.features, part.sizes, part.levels) for part in parts), strict=True)
+    return Taken(*(np.concatenate(column) for column in columns))
+
+
+def fitted(data: Taken, network: Network, *, steps: int) -> FidelityModel:
+    """The network trained on, and tables of what came up under its integer twin."""
+    features = torch.from_numpy(data.features)
+    columns = torch.from_numpy(np.minimum(data.levels, DIRECT))
+    optimiser = torch.optim.Adam(network.parameters(), 1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 6e-3, steps)
+    generator = torch.Generator().manual_seed(SEED)
+    for step in range(steps):
+        chosen = torch.randint(len(columns), (8192,), generator=generator)
+        cost = network.bits(features[chosen].float(), columns[chosen]).mean()
+        optimiser.zero_grad()
+        cost.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        if step % 500 == 0:
+            print(f"  step {step}: {float(cost.detach()):.4f} bits a coefficient", flush=True)
+    weights = tuple(layer.weight.detach().double().numpy().T for layer in network.layers)
+    biases = tuple(layer.bias.detach().double().numpy() for layer in network.layers)
+    integers = IntegerNetwork.quantised(weights, biases, tables=TABLES)
+    return with_tables(data, network, integers)
+
+
+def with_tables(data: Taken, network: Network, integers: IntegerNetwork) -> FidelityModel:
+    """Tables, offsets and errors of each number: what came up, and where that was little, what the curve says."""
+    pieces = np.array_split(np.arange(len(data.levels)), max(1, len(data.levels) // 200_000))
+    numbers = np.concatenate([integers(data.features[piece].astype(np.int32)) for piece in pieces])
+    tokens = to_tokens(data.levels.astype(np.uint32))[0]
+    counts = np.zeros((TABLES, TOKENS))
+    np.add.at(counts, (numbers, tokens), 1)
+    with torch.no_grad():
+        curve = torch.softmax(network.logits, dim=1).double().numpy()
+    # What lies above DIRECT in the curve is shared out among the larger tokens, halving from each to the next.
+    larger = 0.7 ** np.arange(TOKENS - DIRECT)
+    whole = np.concatenate([curve[:, :DIRECT], curve[:, DIRECT:] * larger / larger.sum()], axis=1)
+    tables = tables_from(counts + PRIOR * whole)
+    column = np.minimum(data.levels, DIRECT)
+    away = data.sizes - data.levels
+    seen, total, squares = (np.zeros((TABLES, DIRECT + 1)) for _ in range(3))
+    np.add.at(seen, (numbers, column), 1)
+    np.add.at(total, (numbers, column), away)
+    by_column = np.bincount(column, away, DIRECT + 1) / np.maximum(np.bincount(column, minlength=DIRECT + 1), 1)
+    offsets = (total + 50 * by_column) / (seen + 50)
+    offsets[:, 0] = 0
+    np.add.at(squares, (numbers, column), (away - offsets[numbers, column]) ** 2)
+    residual = (away - offsets[numbers, column]) ** 2
+    mean = np.bincount(column, residual, DIRECT + 1) / np.maximum(np.bincount(column, minlength=DIRECT + 1), 1)
+    errors = (squares + 20 * mean) / (seen + 20)
+    return FidelityModel(integers, tables, offsets.astype(np.float32), errors.astype(np.float32))
+
+
+def score(folder: Path, model: FidelityModel) -> list[list[object]]:
+    """Bits per pixel and PSNR30 of held-out bands, one at a time, through bytes and back."""
+    rows: list[list[object]] = []
+    for name, found in scenes(folder).items():
+        if not name.startswith(HELD_OUT) or found[0].size < 40_000:
+            continue
+        for polarisation, band in zip(("VV", "VH"), windowed(found), strict=True):
+            for index in (130, 160, 185, 205, 220):
+                coder = FidelityCoder(model, index)
+                valid = np.ones((1, *band.shape), bool)
+                payload = coder.encode(band[None], valid)
+                decoded = coder.decode(payload, valid)[0]
+                error = float(np.sqrt(np.mean((decoded - band) ** 2)))
+                rate = 8 * len(payload) / band.size
+                rows.append([f"{name}_{polarisation}", index, round(rate, 4), round(20 * np.log10(30 / error), 3)])
+    return rows
+
+
+def main() -> None:
+    """Fit, write, score."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=FILE)
+    parser.add_argument("--all", action="store_true", help="also fit to the scenes that are otherwise held out")
+    parser.add_argument("--steps", type=int, default=2500, help="of the optimiser, each of three times")
+    parser.add_argument("--rates", type=int, default=5, help="quantisation steps that each scene is coded with")
+    parser.add_argument("--record", type=Path, default=None)
+    options = parser.parse_args()
+    started = time.perf_counter()
+    torch.manual_seed(SEED)
+    network, model = Network(), None
+    for turn in range(3):
+        data = collect(options.root, model, every=options.all, steps=options.rates)
+        print(f"turn {turn}: {len(data.levels):,} coefficients, {time.perf_counter() - started:.0f} s", flush=True)
+        model = fitted(data, network, steps=options.steps if turn < 2 else options.steps // 2)
+        write_model(options.out, model)
+    rows = score(options.root, model)
+    for row in rows:
+        print(*row)
+    if options.record is not None:
+        record = make_record(
+            "fidelity-coder",
+            "public-bands",
+            config={"held out": [] if options.all else list(HELD_OUT), "tables": TABLES, "hidden": list(HIDDEN)},
+            scores={"columns": ["band", "step", "bits per pixel", "PSNR30"], "rows": rows},
+            seconds=time.perf_counter() - started,
+            data=hash_paths(sorted((options.root / "train").glob("*.npy")), root=options.root),
+        )
+        write_record(options.record, record)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""SAR scenes as few bytes: entropy coder, tile coders, container, plug-ins; knows no network's training."""

@@ -1,0 +1,56 @@
+"""A scene as one JPEG2000 codestream, taken where it is no larger and no worse than the tiles; knows no file."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+
+from eorestore.codec.container import pack_front
+from eorestore.codec.header import Header
+from eorestore.codec.jpeg2000_coder import Jpeg2000Coder
+from eorestore.codec.source import Source
+from eorestore.codec.tile import Score, TilePipe
+from eorestore.codec.tile_coder import coder_number
+from eorestore.raster import Window
+
+logger = logging.getLogger(__name__)
+
+SMALLEST_SIDE = 64  # pixels of scenes that are tried: below it JPEG2000 has no wavelet to speak of
+MOST_VALUES = 1 << 22  # of scenes that are tried: they are held in memory
+_STORED_BYTES = 2  # of a value that the codestream is made from
+_TRIES = 4
+
+
+@dataclass(frozen=True)
+class WholeScene:
+    """A scene as one tile: the header that goes with it, its bytes, and what decoding them gives."""
+
+    header: Header
+    content: bytes
+    score: Score
+
+
+def as_jpeg2000(source: Source, header: Header, *, size: int, psnr: float) -> WholeScene | None:
+    """The scene in a file of at most `size` bytes with at least `psnr` in dB, or None where that cannot be.
+
+    A codestream may be larger than asked for; then less is asked for.
+    """
+    values = header.size[0] * header.size[1] * len(header.bands)
+    if values > MOST_VALUES or min(header.size) < SMALLEST_SIDE:
+        return None
+    header = replace(header, coder=coder_number("jpeg2000"), tile=0, stamp=b"")
+    pipe = TilePipe(header, decoding=False)
+    observed = pipe.observe(source.read_raw(Window(0, 0, *header.size)))
+    room = size - len(pack_front(header, [(size, 0)]))
+    wanted = float(room)
+    for _ in range(_TRIES):
+        if wanted < 1:
+            return None
+        pipe.coder = Jpeg2000Coder(pipe.windows, share=wanted / (values * _STORED_BYTES))
+        content = pipe.pack(observed)
+        if len(content) <= room:
+            score = pipe.verify(observed, content)
+            logger.info("as JPEG2000: %d bytes, PSNR30 %.2f dB", len(content), score.psnr)
+            return WholeScene(header, content, score) if score.psnr >= psnr else None
+        wanted *= 0.99 * room / len(content)
+    return None
