@@ -12,6 +12,7 @@ import argparse
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +26,9 @@ from eorestore.codec import blocks
 from eorestore.codec.blocks import BlockGrid
 from eorestore.codec.coder import DIRECT, TOKENS, to_tokens
 from eorestore.codec.contexts import FEATURES, BandContext, IntegerNetwork
-from eorestore.codec.fidelity import LEVEL, FidelityCoder, FidelityModel, predicted_away, step_of
-from eorestore.codec.fidelity_weights import FILE, write_model
+from eorestore.codec.fidelity import CodedBand, FidelityCoder, levels_shown, predicted_away
+from eorestore.codec.fidelity_model import FILE, FidelityModel, write_model
+from eorestore.codec.radiometry import LEVEL
 from eorestore.codec.tables import tables_from
 from eorestore.experiments.record import hash_paths, make_record, write_record
 
@@ -56,7 +58,7 @@ class Network(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         sizes = (FEATURES, *HIDDEN, 1)
-        self.layers = nn.ModuleList(nn.Linear(*pair) for pair in zip(sizes[:-1], sizes[1:], strict=True))
+        self.layers = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(sizes))
         nn.init.constant_(self.layers[-1].bias, TABLES / 3)
         nn.init.normal_(self.layers[-1].weight, std=1.0)
         size = torch.arange(DIRECT + 1)
@@ -115,44 +117,54 @@ def speckle(shape: tuple[int, ...], looks: int, rng: np.random.Generator) -> NDA
 
 
 def taken(
-    bands: Bands, index: int, model: FidelityModel | None, rng: np.random.Generator, *, alone: bool
+    bands: Bands, decibel: float, model: FidelityModel, rng: np.random.Generator, *, alone: bool
 ) -> Iterator[Taken]:
     """What a coder meets in a scene: each band, knowing the one before unless `alone`."""
-    grid, before = BlockGrid.over(*bands[0].shape), None
+    grid, coder = BlockGrid.over(*bands[0].shape), FidelityCoder(decibel, model)
+    before: CodedBand | None = None
     for plane in bands:
-        scaled = blocks.forward(plane - np.float32(LEVEL), grid) / np.float32(step_of(index))
-        context = BandContext(grid, step_index=index, before=None if alone else before)
-        if model is None:
-            levels = (np.sign(scaled) * np.floor(np.abs(scaled) + 0.3)).astype(np.int64)
-            levels[0, 0] = np.rint(scaled[0, 0])
-        else:
-            levels = FidelityCoder(model, index).quantised(plane, context)
-        context = BandContext(grid, step_index=index, before=None if alone else before)
-        flat, sizes = context.padded(np.abs(levels)), np.abs(scaled)
-        context.tell_constants(np.abs(predicted_away(levels[0, 0])))
-        true = np.zeros(flat.size, np.float32)
-        true[context.padded(np.arange(1, levels.size + 1).reshape(levels.shape)) > 0] = sizes.reshape(-1)
-        share = min(1.0, TAKEN / plane.size)
-        parts = []
-        for step in context.steps():
-            chosen = rng.random(step.places.size) < share
-            parts.append((context.features(step)[chosen], true[step.places][chosen], flat[step.places][chosen]))
-            context.tell(step, flat[step.places])
-        features, found, coded = (np.concatenate(column) for column in zip(*parts, strict=True))
-        yield Taken(features.astype(np.int16), found, coded)
-        before = context
+        coded = coder.coded(plane, grid, before, None)
+        level = (coded.coefficients - shown_of(coded, coder)) / np.float32(decibel)
+        left = blocks.forward(plane - np.float32(LEVEL), grid) / np.float32(decibel) - level
+        yield sampled(coder.context(grid, before), coded.levels, left, rng)
+        before = None if alone else coded
 
 
-def collect(folder: Path, model: FidelityModel | None, *, every: bool, steps: int) -> Taken:
+def shown_of(coded: CodedBand, coder: FidelityCoder) -> NDArray[np.float32]:
+    """What the levels alone stand for, without the prediction."""
+    return levels_shown(coder.model, coded.levels, coded.numbers, coder.step)
+
+
+def sampled(
+    context: BandContext, levels: NDArray[np.int64], left: NDArray[np.float32], rng: np.random.Generator
+) -> Taken:
+    """Some coefficients of a band in the order of coding. left: what had to be coded, in steps."""
+    share = min(1.0, TAKEN / context.grid.present.sum())
+    flat = context.padded(levels)
+    order = context.padded(np.arange(levels.size).reshape(levels.shape))
+    context.tell_constants(np.abs(predicted_away(levels[0, 0])))
+    parts = []
+    for step in context.steps():
+        chosen = rng.random(step.places.size) < share
+        places = step.places[chosen]
+        signed = left.reshape(-1)[order[places]] * np.where(flat[places] < 0, -1, 1)
+        true = np.where(flat[places] == 0, np.abs(signed), signed)
+        parts.append((context.features(step)[chosen], true, np.abs(flat[places])))
+        context.tell(step, np.abs(flat[step.places]))
+    features, true, coded = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Taken(features.astype(np.int16), true, coded)
+
+
+def collect(folder: Path, model: FidelityModel, *, every: bool, steps: int) -> Taken:
     """Coefficients of all scenes under `steps` random quantisation steps each."""
     rng = np.random.default_rng(SEED)
     parts = []
     for name, bands in training_scenes(folder, rng, every=every):
         count = steps if bands[0].size > 20_000 else max(1, steps // 2)
         for turn in range(count):
-            index = int(rng.integers(60 if " " in name else 30, 236))
+            decibel = 0.1 * 2.0 ** rng.uniform(2 if " " in name else 1, 7.4)
             turned = [np.ascontiguousarray(band.T if turn % 2 else band) for band in bands]
-            parts += taken(turned, index, model, rng, alone=bool(turn % 3 == 2))
+            parts += taken(turned, decibel, model, rng, alone=bool(turn % 3 == 2))
     columns = zip(*((part.features, part.sizes, part.levels) for part in parts), strict=True)
     return Taken(*(np.concatenate(column) for column in columns))
 
@@ -180,9 +192,18 @@ def fitted(data: Taken, network: Network, *, steps: int) -> FidelityModel:
     return with_tables(data, network, integers)
 
 
+def first_model(network: Network) -> FidelityModel:
+    """A coder to begin with: one flat curve for all coefficients, which rounds plainly."""
+    nothing = Taken(np.zeros((0, FEATURES), np.int16), np.zeros(0, np.float32), np.zeros(0, np.int64))
+    sizes = (FEATURES, *HIDDEN, 1)
+    weights = tuple(np.zeros(pair) for pair in pairwise(sizes))
+    biases = (*(np.zeros(size) for size in HIDDEN), np.array([TABLES / 2.0]))
+    return with_tables(nothing, network, IntegerNetwork.quantised(weights, biases, tables=TABLES))
+
+
 def with_tables(data: Taken, network: Network, integers: IntegerNetwork) -> FidelityModel:
     """Tables, offsets and errors of each number: what came up, and where that was little, what the curve says."""
-    pieces = np.array_split(np.arange(len(data.levels)), max(1, len(data.levels) // 200_000))
+    pieces = np.array_split(np.arange(len(data.levels)), len(data.levels) // 200_000 + 1)
     numbers = np.concatenate([integers(data.features[piece].astype(np.int32)) for piece in pieces])
     tokens = to_tokens(data.levels.astype(np.uint32))[0]
     counts = np.zeros((TABLES, TOKENS))
@@ -215,14 +236,14 @@ def score(folder: Path, model: FidelityModel) -> list[list[object]]:
         if not name.startswith(HELD_OUT) or found[0].size < 40_000:
             continue
         for polarisation, band in zip(("VV", "VH"), windowed(found), strict=True):
-            for index in (130, 160, 185, 205, 220):
-                coder = FidelityCoder(model, index)
+            for decibel in (1.7, 3.2, 5.5, 8.5, 12.0):
+                coder = FidelityCoder(decibel, model)
                 valid = np.ones((1, *band.shape), bool)
                 payload = coder.encode(band[None], valid)
                 decoded = coder.decode(payload, valid)[0]
                 error = float(np.sqrt(np.mean((decoded - band) ** 2)))
                 rate = 8 * len(payload) / band.size
-                rows.append([f"{name}_{polarisation}", index, round(rate, 4), round(20 * np.log10(30 / error), 3)])
+                rows.append([f"{name}_{polarisation}", decibel, round(rate, 4), round(20 * np.log10(30 / error), 3)])
     return rows
 
 
@@ -238,7 +259,8 @@ def main() -> None:
     options = parser.parse_args()
     started = time.perf_counter()
     torch.manual_seed(SEED)
-    network, model = Network(), None
+    network = Network()
+    model = first_model(network)
     for turn in range(3):
         data = collect(options.root, model, every=options.all, steps=options.rates)
         print(f"turn {turn}: {len(data.levels):,} coefficients, {time.perf_counter() - started:.0f} s", flush=True)

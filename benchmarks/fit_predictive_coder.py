@@ -243,7 +243,7 @@ def train(inputs: Tensor, targets: Tensor, halves: Tensor, *, steps: int) -> Net
 def code_length(outputs: Tensor, targets: Tensor, halves: Tensor) -> Tensor:
     """Bits (pixel,) under the family of residuals.py; never more than 16 or so, as outliers escape."""
     mode, octave, skew = outputs.unbind(1)
-    scale, skew = torch.exp2(octave.clamp(-8, 6)), skew.clamp(-2.5, 2.5)
+    scale, skew = torch.exp2(octave.clamp(-8, 6)), skew.clamp(-3.2, 1.7)
     sharpness, shift = torch.exp2(skew), skew * np.log(2)
     above, below = ((targets + side * halves - mode) / scale + shift for side in (1, -1))
     upper, lower = (-sharpness * nn.functional.softplus(-edge) for edge in (above, below))

@@ -19,6 +19,7 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
+import sar_rivals
 import torch
 from sar_measure import (
     Curves,
@@ -35,7 +36,8 @@ from sar_measure import (
     score,
     speed,
 )
-from sar_rivals import BOUNDED, LOSSLESS, LOSSY, Band, Codec
+from sar_ours import BOUNDED_OURS, LOSSLESS_OURS, LOSSY_OURS
+from sar_rivals import Band, Codec
 
 from eorestore.experiments.record import hash_paths, make_record, write_record
 from eorestore.experiments.score_text import plain
@@ -50,6 +52,10 @@ GOALS: Mapping[str, Mapping[str, float]] = {"good": GOOD, "excellent": EXCELLENT
 """Floors; that of ENL is the largest distance of the ratio from 1."""
 
 LEVELS = (("psnr30", 30.0), ("psnr30", 35.0), ("ssim", 0.85), ("ssim", 0.95))
+
+LOSSY = LOSSY_OURS | dict(sar_rivals.LOSSY)
+BOUNDED = BOUNDED_OURS | dict(sar_rivals.BOUNDED)
+LOSSLESS = LOSSLESS_OURS | dict(sar_rivals.LOSSLESS)
 
 
 def lossy(names: Sequence[str], bands: Sequence[Band], rates: Sequence[float], wanted: Sequence[str]) -> dict[str, Any]:

@@ -66,8 +66,8 @@ class IntegerNetwork:
             values = np.clip(np.floor(values * shift), 0.0, _LARGEST_ACTIVATION)
             unit = 2.0**_KEPT_BITS
         last = values @ self.weights[-1].astype(np.float64) + self.biases[-1]
-        number = np.floor(last[:, 0] / (unit * 2**_WEIGHT_BITS) + 0.5)
-        return np.clip(number, 0, self.tables - 1).astype(np.uint16)
+        rounded: NDArray[np.float64] = np.floor(last[:, 0] / (unit * 2**_WEIGHT_BITS) + 0.5)
+        return np.clip(rounded, 0, self.tables - 1).astype(np.uint16)
 
 
 @dataclass(frozen=True)
@@ -115,9 +115,7 @@ class BandContext:
     before: the context of the band that was coded before, complete; None for the first.
     """
 
-    def __init__(
-        self, grid: BlockGrid, *, step_index: int, before: BandContext | None = None
-    ) -> None:
+    def __init__(self, grid: BlockGrid, *, step_index: int, before: BandContext | None = None) -> None:
         self.grid, self.before = grid, before
         self._logarithms = Logarithms.made()
         self._step_index = step_index >> 1
@@ -135,7 +133,7 @@ class BandContext:
         """All steps but the constant coefficients', in the order of coding."""
         return _steps(self.grid)
 
-    def padded(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
+    def padded(self, values: NDArray[np.integer]) -> NDArray[np.int64]:
         """Values in the grid's shape, laid out flat so that a step's `places` find them."""
         out = np.zeros(self._log.shape, np.int64)
         out[MARGIN:-1, MARGIN:] = values

@@ -13,6 +13,7 @@ names wrongly are listed. Whole numbers modulo 2^64 make the phase the same on e
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,8 @@ RIGHT = 0.7
 # Repetitions rarer than one in so many pixels are left to the predictor.
 RAREST = 64
 FEWEST = 64
+# The share of the equal pixels that the highest peak of their spectrum must account for.
+CLEAR = 0.2
 
 
 @dataclass(frozen=True)
@@ -65,9 +68,8 @@ def copies_of(lattice: Lattice, valid: NDArray[np.bool_]) -> NDArray[np.intp]:
     count = int(named.sum())
     wrong = np.unpackbits(np.frombuffer(inflate(lattice.wrong, size=-(-count // 8)), np.uint8), count=count)
     named[named] = wrong == 0
-    root = np.arange(valid.size).reshape(valid.shape)
-    root[named] -= valid.shape[1] if lattice.vertical else 1
-    root = root.ravel()
+    root = np.arange(valid.size)
+    root[named.ravel()] -= valid.shape[1] if lattice.vertical else 1
     while True:
         further = root[root]
         if np.array_equal(further, root):
@@ -90,28 +92,33 @@ def find_lattice(plane: NDArray[np.int32], valid: NDArray[np.bool_]) -> Lattice 
         equal[:, 1:] = pairs[:, 1:] & (turned[:, 1:] == turned[:, :-1])
         if min(pairs.shape) < BLOCK or equal.sum() < FEWEST or equal.all():
             continue
-        phase = _fit(equal, pairs)
-        if phase is None:
-            continue
-        lattice = _windowed(phase, equal, pairs, vertical=vertical)
-        if lattice is not None:
-            return lattice
+        signal = np.where(pairs, equal - equal.sum() / pairs.sum(), 0.0)
+        for fx, fy in _frequencies(signal):
+            lattice = _windowed(_fit(signal, fx, fy), equal, pairs, vertical=vertical)
+            if lattice is not None:
+                return lattice
     return None
 
 
-def _fit(equal: NDArray[np.bool_], pairs: NDArray[np.bool_]) -> NDArray[np.float64] | None:
-    """Coefficients of the phase whose zero lies in the middle of the equal pixels; None without a clear period."""
-    mean = equal.sum() / max(pairs.sum(), 1)
-    signal = np.where(pairs, equal - mean, 0.0)
+def _frequencies(signal: NDArray[np.float64]) -> list[tuple[float, float]]:
+    """Periods per pixel in x and y that the lines of equal pixels may have; none where no period stands out."""
     spectrum = np.abs(np.fft.rfft2(signal))
-    spectrum[:, : equal.shape[1] // RAREST + 1] = 0
-    fy, fx = np.unravel_index(int(spectrum.argmax()), spectrum.shape)
-    if spectrum[fy, fx] < 0.2 * signal.clip(0).sum():
-        return None
-    coefficients = np.array([0.0, fx / equal.shape[1], np.fft.fftfreq(equal.shape[0])[fy], 0.0, 0.0, 0.0])
+    spectrum[:, : signal.shape[1] // RAREST + 1] = 0
+    row, column = np.unravel_index(int(spectrum.argmax()), spectrum.shape)
+    if spectrum[row, column] < CLEAR * signal.clip(0).sum():
+        return []
+    fx, fy = float(column) / signal.shape[1], float(np.fft.fftfreq(signal.shape[0])[row])
+    # Lines are narrow, so their first overtone can be the highest peak; beyond half a period it is folded back.
+    return [(fx, fy), (fx / 2, fy / 2), ((1 - fx) / 2, -fy / 2)]
+
+
+def _fit(signal: NDArray[np.float64], fx: float, fy: float) -> NDArray[np.float64]:
+    """Coefficients of the phase that is zero in the middle of the equal pixels, from about the right frequencies."""
+    coefficients = np.array([0.0, fx, fy, 0.0, 0.0, 0.0])
+    shape = signal.shape
     for terms in (3, 3, 6, 6):
-        turned = signal * np.exp(-2j * np.pi * _polynomial(coefficients, equal.shape))
-        rows, columns = (np.arange(0, length - length % BLOCK, BLOCK) for length in equal.shape)
+        turned = signal * np.exp(-2j * np.pi * _polynomial(coefficients, shape))
+        rows, columns = (np.arange(0, length - length % BLOCK, BLOCK) for length in shape)
         trimmed = turned[: rows.size * BLOCK, : columns.size * BLOCK]
         sums = trimmed.reshape(rows.size, BLOCK, columns.size, BLOCK).sum(axis=(1, 3))
         whole = np.angle(sums.sum())
@@ -151,7 +158,7 @@ def _windowed(
     return Lattice(phase, lattice.width, vertical, deflate(np.packbits(listed).tobytes()))
 
 
-def _blurred(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+def _blurred(counts: NDArray[Any]) -> NDArray[np.float64]:
     """Sums over each bin and the BLUR next to it on either side, around the circle."""
     return np.asarray(sum(np.roll(counts.astype(np.float64), shift) for shift in range(-BLUR, BLUR + 1)))
 
@@ -178,5 +185,5 @@ def _pairs(valid: NDArray[np.bool_], vertical: bool) -> NDArray[np.bool_]:
     return _turn(pairs, vertical)
 
 
-def _turn(plane: NDArray, vertical: bool) -> NDArray:  # type: ignore[type-arg]
+def _turn(plane: NDArray[Any], vertical: bool) -> NDArray[Any]:
     return np.ascontiguousarray(plane.T) if vertical else plane

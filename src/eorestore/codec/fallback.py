@@ -18,7 +18,8 @@ logger = logging.getLogger(__name__)
 SMALLEST_SIDE = 64  # pixels of scenes that are tried: below it JPEG2000 has no wavelet to speak of
 MOST_VALUES = 1 << 22  # of scenes that are tried: they are held in memory
 _STORED_BYTES = 2  # of a value that the codestream is made from
-_TRIES = 4
+_TRIES = 5
+_FULL = 0.995  # of the bytes there are, which is full enough
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class WholeScene:
 def as_jpeg2000(source: Source, header: Header, *, size: int, psnr: float) -> WholeScene | None:
     """The scene in a file of at most `size` bytes with at least `psnr` in dB, or None where that cannot be.
 
-    A codestream may be larger than asked for; then less is asked for.
+    A codestream may be larger or smaller than asked for; then less or more is asked for.
     """
     values = header.size[0] * header.size[1] * len(header.bands)
     if values > MOST_VALUES or min(header.size) < SMALLEST_SIDE:
@@ -42,15 +43,20 @@ def as_jpeg2000(source: Source, header: Header, *, size: int, psnr: float) -> Wh
     pipe = TilePipe(header, decoding=False)
     observed = pipe.observe(source.read_raw(Window(0, 0, *header.size)))
     room = size - len(pack_front(header, [(size, 0)]))
+    best: bytes | None = None
     wanted = float(room)
     for _ in range(_TRIES):
         if wanted < 1:
-            return None
-        pipe.coder = Jpeg2000Coder(pipe.windows, share=wanted / (values * _STORED_BYTES))
+            break
+        pipe.coder = Jpeg2000Coder(pipe.windows, share=min(wanted / (values * _STORED_BYTES), 1.0))
         content = pipe.pack(observed)
-        if len(content) <= room:
-            score = pipe.verify(observed, content)
-            logger.info("as JPEG2000: %d bytes, PSNR30 %.2f dB", len(content), score.psnr)
-            return WholeScene(header, content, score) if score.psnr >= psnr else None
-        wanted *= 0.99 * room / len(content)
-    return None
+        if len(content) <= room and (best is None or len(content) > len(best)):
+            best = content
+        if _FULL * room <= len(content) <= room:
+            break
+        wanted *= (room if len(content) < room else 0.995 * room) / len(content)
+    if best is None:
+        return None
+    score = pipe.verify(observed, best)
+    logger.info("as JPEG2000: %d bytes, PSNR30 %.2f dB", len(best), score.psnr)
+    return WholeScene(header, best, score) if score.psnr >= psnr else None

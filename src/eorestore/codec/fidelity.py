@@ -15,111 +15,114 @@ still separates the mean intensity of the tile from the true one is sent in a by
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, map_coordinates
 
 from eorestore.codec import blocks
 from eorestore.codec.blocks import BlockGrid
 from eorestore.codec.coder import DIRECT, Decoder, Encoder, from_tokens, mantissa_bits, to_tokens
-from eorestore.codec.contexts import BandContext, IntegerNetwork
+from eorestore.codec.contexts import BandContext
+from eorestore.codec.fidelity_model import FidelityModel, read_model
+from eorestore.codec.radiometry import LEVEL, between_centres, filled, mean_shift
 from eorestore.codec.tables import Tables
 from eorestore.errors import CodecError
 
-SMALLEST_STEP = 0.1  # decibel
-STEPS_PER_OCTAVE = 32
-LARGEST_INDEX = 255
-LEVEL = -16.0  # decibel; constants are coded relative to it
+_SMALLEST, _PER_OCTAVE, _LARGEST_INDEX = 0.1, 32, 255  # of steps, as the contexts know them
 _PRICE = 0.12  # squared steps that a bit is worth, at the best balance of rate and distortion
 _ROUNDS = 2
 _START = 0.3  # levels are rounded down to begin with, but for this much
 _CONSTANT_ERROR = 1 / 12  # squared steps, of constants, which are rounded to the nearest
 _SHIFT_UNIT = 0.01  # decibel, of the byte that repairs a tile's mean
-_MOST_SHIFT = 0.6  # decibel; speckle of 4.4 looks that is lost altogether lowers the mean by 0.51
+_MOST_SHIFT = 2.5  # decibel; speckle of one look that is lost altogether lowers the mean by that much
 _LARGESTLEVEL = 1 << 24
-_SEEN = 0.02  # share of valid pixels around one that is filled from them
 _SLOPE = math.log(10) / 20
+_GROUP_ENDS = np.array([2, 5, 9, 16, 28, 255])  # last ring of each group that has a gain of its own
+_GROUPS = len(_GROUP_ENDS)
+_GAIN_UNIT = 64
 _FIX = "the file is damaged: take another copy of it"
 
 
-@dataclass(frozen=True, eq=False)
-class FidelityModel:
-    """What was learned: contexts to tables, and what each symbol of a table stands for.
+def step_index(step: float) -> int:
+    """What the contexts know of a step in decibel: 32 an octave from 0.1 dB on, at most 255.
 
-    offsets: (table, DIRECT + 1) mean distance of the true coefficient from its level, in steps, away from nought.
-    errors: (table, DIRECT + 1) mean squared error after it, in squared steps; the last column is for larger levels.
+    Steps of four digits, as files hold them, are farther from the middle between two than any rounding.
     """
-
-    network: IntegerNetwork
-    tables: Tables
-    offsets: NDArray[np.float32]
-    errors: NDArray[np.float32]
-
-
-def step_of(index: int) -> float:
-    """The quantisation step in decibel of a step's index, 0 to 255: 0.1 dB to 25 dB."""
-    return SMALLEST_STEP * 2.0 ** (index / STEPS_PER_OCTAVE)
+    return min(max(round(_PER_OCTAVE * math.log2(step / _SMALLEST)), 0), _LARGEST_INDEX)
 
 
 @dataclass(frozen=True, eq=False)
 class FidelityCoder:
     """The tile coder `fidelity`: (band, y, x) float32 decibel and what of it is valid, to bytes and back.
 
-    index: of the quantisation step. price: squared steps that a bit is worth to the encoder.
+    step: of quantisation, in decibel. price: squared steps that a bit is worth to the encoder.
     """
 
-    model: FidelityModel
-    index: int
+    step: float
+    model: FidelityModel = field(default_factory=read_model)
     price: float = _PRICE
+
+    @property
+    def stamp(self) -> bytes:
+        """Eight bytes that name the model."""
+        return self.model.stamp
 
     def encode(self, values: NDArray[np.float32], valid: NDArray[np.bool_]) -> bytes:
         """The tile's bytes. Bands are coded one after the other, each knowing those before."""
         grid = BlockGrid.over(*values.shape[1:])
         encoder = Encoder(self.model.tables)
-        heads, before = [], None
+        heads: list[bytes] = []
+        before: CodedBand | None = None
         for plane, seen in zip(values, valid, strict=True):
-            context = self._context(grid, before)
             full = filled(plane, seen)
-            levels = self.quantised(full, context)
-            coded = _code(self.model, encoder, self._context(grid, before), levels)
-            shift = mean_shift(full, _shown(self.model, coded, step_of(self.index)), seen)
+            coded = self.coded(full, grid, before, encoder)
+            shift = mean_shift(full, _shown(self.model, coded, self.step), seen)
             heads.append(replace(coded.head, shift=int(np.clip(round(shift / _SHIFT_UNIT), -127, 127))).written())
-            before = coded.context
+            before = coded
         return b"".join(heads) + encoder.finish()
 
     def decode(self, payload: bytes, valid: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Undoes `encode`; 0 where nothing is valid. Raises CodecError for bytes that no tile of this shape has."""
         grid = BlockGrid.over(*valid.shape[1:])
-        start = _BandHead.SIZE * len(valid)
-        if len(payload) < start:
-            raise CodecError(f"a tile of {len(valid)} bands has {len(payload)} bytes", fix=_FIX)
+        heads, start = _read_heads(payload, grid, bands=len(valid), tables=len(self.model.tables))
         decoder = Decoder(payload[start:], self.model.tables)
-        planes, before = [], None
-        for band, seen in enumerate(valid):
-            head = _BandHead.read(payload[band * _BandHead.SIZE :], grid, tables=len(self.model.tables))
-            coded = _decoded(self.model, decoder, self._context(grid, before), head)
-            plane = _shown(self.model, coded, step_of(self.index)) + np.float32(head.shift * _SHIFT_UNIT)
+        planes = []
+        before: CodedBand | None = None
+        for head, seen in zip(heads, valid, strict=True):
+            before = _decoded(self, decoder, grid, head, before)
+            plane = _shown(self.model, before, self.step) + np.float32(head.shift * _SHIFT_UNIT)
             planes.append(np.where(seen, plane, np.float32(0)))
-            before = coded.context
         decoder.finish()
         return np.stack(planes)
 
-    def _context(self, grid: BlockGrid, before: BandContext | None) -> BandContext:
-        return BandContext(grid, step_index=self.index, before=before)
+    def coded(
+        self, plane: NDArray[np.float32], grid: BlockGrid, before: CodedBand | None, encoder: Encoder | None
+    ) -> CodedBand:
+        """One band (y, x) without holes as levels, put into `encoder` if there is one."""
+        coefficients = blocks.forward(plane - np.float32(LEVEL), grid)
+        gains = () if before is None else best_gains(coefficients, before.coefficients)
+        predicted = _predicted(gains, before, grid)
+        left = (coefficients - predicted) / np.float32(self.step)
+        levels = self._quantised(left, self.context(grid, before))
+        head, context, numbers = _code(self.model, encoder, self.context(grid, before), levels)
+        shown = predicted + levels_shown(self.model, levels, numbers, self.step)
+        return CodedBand(replace(head, gains=gains), context, levels, numbers, shown)
 
-    def quantised(self, plane: NDArray[np.float32], context: BandContext) -> NDArray[np.int64]:
+    def context(self, grid: BlockGrid, before: CodedBand | None) -> BandContext:
+        """A context that knows nothing yet but the band before."""
+        known = None if before is None else before.context
+        return BandContext(grid, step_index=step_index(self.step), before=known)
+
+    def _quantised(self, scaled: NDArray[np.float32], context: BandContext) -> NDArray[np.int64]:
         """Levels in the grid's shape: of the nearest one, the one below and nought, that of the least cost."""
-        scaled = blocks.forward(plane - np.float32(LEVEL), context.grid) / np.float32(step_of(self.index))
         size = np.abs(scaled)
         nearest = np.rint(size).astype(np.int64)
         levels = np.floor(size + _START).astype(np.int64)
         levels[0, 0] = nearest[0, 0]
         negative = scaled < 0
         for _ in range(_ROUNDS):
-            fresh = BandContext(context.grid, step_index=self.index, before=context.before)
+            fresh = BandContext(context.grid, step_index=step_index(self.step), before=context.before)
             levels[0, 0] = nearest[0, 0]
             numbers = _numbers(self.model, fresh, np.where(negative, -levels, levels))
             levels = self._cheapest(size, nearest, numbers)
@@ -141,79 +144,127 @@ class FidelityCoder:
 
 
 @dataclass(frozen=True)
-class _BandHead:
-    """rings: later ones are nought and not coded. constants: table of theirs. shift: of the mean, in 0.01 dB."""
+class BandHead:
+    """What a band's payload begins with.
 
-    SIZE: ClassVar[int] = 3
+    rings: later ones are nought and not coded. constants: table of theirs. shift: of the mean, in 0.01 dB.
+    gains: of the prediction from the band before, in 1/64, one for each group of rings; none for the first band.
+    """
 
     rings: int
     constants: int
     shift: int = 0
+    gains: tuple[int, ...] = ()
 
     def written(self) -> bytes:
-        return bytes([self.rings, self.constants, self.shift & 255])
+        """The head as bytes."""
+        return bytes([self.rings, self.constants, self.shift & 255, *(gain & 255 for gain in self.gains)])
 
-    @classmethod
-    def read(cls, data: bytes, grid: BlockGrid, *, tables: int) -> _BandHead:
-        rings, constants, shift = data[: cls.SIZE]
+
+def _read_heads(payload: bytes, grid: BlockGrid, *, bands: int, tables: int) -> tuple[list[BandHead], int]:
+    """Heads of all bands, and where the coded symbols begin."""
+    size = 3 * bands + _GROUPS * (bands - 1)
+    if len(payload) < size:
+        raise CodecError(f"a tile of {bands} bands has {len(payload)} bytes", fix=_FIX)
+    heads, start = [], 0
+    for band in range(bands):
+        count = _GROUPS if band else 0
+        rings, constants = payload[start : start + 2]
+        shift, *gains = np.frombuffer(payload, np.int8, 1 + count, start + 2).tolist()
         if rings > sum(grid.shape[:2]) - 2 or constants >= tables:
             raise CodecError(f"a tile announces {rings} rings of frequencies and table {constants}", fix=_FIX)
-        return cls(rings, constants, shift - 256 if shift > 127 else shift)
+        heads.append(BandHead(rings, constants, shift, tuple(gains)))
+        start += 3 + count
+    return heads, start
 
 
 @dataclass(frozen=True, eq=False)
-class _CodedBand:
-    """A band between bytes and pixels. levels: signed, in the grid's shape. numbers: the table of each."""
+class CodedBand:
+    """A band between bytes and pixels.
 
-    head: _BandHead
+    levels: signed, in the grid's shape. numbers: the table of each. coefficients: what both stand for, in decibel.
+    """
+
+    head: BandHead
     context: BandContext
     levels: NDArray[np.int64]
     numbers: NDArray[np.uint16]
+    coefficients: NDArray[np.float32]
 
 
-def _numbers(model: FidelityModel, context: BandContext, levels: NDArray[np.int64]) -> NDArray[np.uint16]:
-    """The table of every coefficient, given those before it, in the grid's shape."""
+def best_gains(coefficients: NDArray[np.float32], before: NDArray[np.float32]) -> tuple[int, ...]:
+    """Least-squares factors of the band before by groups of rings, in 1/64."""
+    groups = _groups(coefficients.shape)
+    gains = []
+    for group in range(_GROUPS):
+        ours, theirs = coefficients[groups == group], before[groups == group]
+        power = float((theirs.astype(np.float64) ** 2).sum())
+        gain = float((ours.astype(np.float64) * theirs).sum()) / power if power else 0.0
+        gains.append(int(np.clip(round(gain * _GAIN_UNIT), -127, 127)))
+    return tuple(gains)
+
+
+def _predicted(gains: tuple[int, ...], before: CodedBand | None, grid: BlockGrid) -> NDArray[np.float32]:
+    if before is None:
+        return np.zeros(grid.shape, np.float32)
+    factors = np.array([*gains, 0], np.float32) / np.float32(_GAIN_UNIT)
+    return factors[_groups(grid.shape)][:, :, None, None] * before.coefficients
+
+
+def _groups(shape: tuple[int, ...]) -> NDArray[np.intp]:
+    """The group of each frequency, (vertical, horizontal); the last number for the constants, which have none."""
+    rings = np.add.outer(np.arange(shape[0]), np.arange(shape[1]))
+    return np.where(rings > 0, np.searchsorted(_GROUP_ENDS, rings), _GROUPS)
+
+
+def _numbers(
+    model: FidelityModel, context: BandContext, levels: NDArray[np.int64], *, rings: int | None = None
+) -> NDArray[np.uint16]:
+    """The table of every coefficient up to a ring, given those before it, in the grid's shape; 0 for the others."""
     flat = context.padded(np.abs(levels))
     numbers = np.zeros(flat.size, np.uint16)
     context.tell_constants(np.abs(predicted_away(levels[0, 0])))
     for step in context.steps():
-        numbers[step.places] = model.network(context.features(step))
-        context.tell(step, flat[step.places])
+        if rings is None or step.ring <= rings:
+            numbers[step.places] = model.network(context.features(step))
+            context.tell(step, flat[step.places])
     return context.unpadded(numbers)
 
 
-def _code(model: FidelityModel, encoder: Encoder, context: BandContext, levels: NDArray[np.int64]) -> _CodedBand:
+def _code(
+    model: FidelityModel, encoder: Encoder | None, context: BandContext, levels: NDArray[np.int64]
+) -> tuple[BandHead, BandContext, NDArray[np.uint16]]:
     left = predicted_away(levels[0, 0])
     table = _best_table(model.tables, left)
-    _put(encoder, left.reshape(-1), np.full(left.size, table, np.uint16))
-    context.tell_constants(np.abs(left))
     frequency = np.add.outer(*(np.arange(count) for count in levels.shape[:2]))
     rings = int((frequency * np.any(levels, axis=(2, 3))).max())
-    flat = context.padded(levels)
-    numbers = np.zeros(flat.size, np.uint16)
-    for step in context.steps():
-        if step.ring <= rings:
-            symbols = flat[step.places]
-            numbers[step.places] = model.network(context.features(step))
-            _put(encoder, symbols, numbers[step.places])
-            context.tell(step, np.abs(symbols))
-    return _CodedBand(_BandHead(rings, table), context, levels, context.unpadded(numbers))
+    numbers = _numbers(model, context, levels, rings=rings)
+    if encoder is not None:
+        _put(encoder, left.reshape(-1), np.full(left.size, table, np.uint16))
+        flat, tables = context.padded(levels), context.padded(numbers)
+        for step in context.steps():
+            if step.ring <= rings:
+                _put(encoder, flat[step.places], tables[step.places].astype(np.uint16))
+    return BandHead(rings, table), context, numbers
 
 
-def _decoded(model: FidelityModel, decoder: Decoder, context: BandContext, head: _BandHead) -> _CodedBand:
-    shape = context.grid.shape
-    left = _taken(decoder, np.full(shape[2] * shape[3], head.constants, np.uint16)).reshape(shape[2:])
+def _decoded(
+    coder: FidelityCoder, decoder: Decoder, grid: BlockGrid, head: BandHead, before: CodedBand | None
+) -> CodedBand:
+    context = coder.context(grid, before)
+    left = _taken(decoder, np.full(grid.shape[2] * grid.shape[3], head.constants, np.uint16)).reshape(grid.shape[2:])
     context.tell_constants(np.abs(left))
-    flat = context.padded(np.zeros(shape, np.int64))
+    flat = context.padded(np.zeros(grid.shape, np.int64))
     numbers = np.zeros(flat.size, np.uint16)
     for step in context.steps():
         if step.ring <= head.rings:
-            numbers[step.places] = model.network(context.features(step))
+            numbers[step.places] = coder.model.network(context.features(step))
             flat[step.places] = _taken(decoder, numbers[step.places])
             context.tell(step, np.abs(flat[step.places]))
-    levels = context.unpadded(flat)
-    levels[0, 0] = _constants(left)
-    return _CodedBand(head, context, levels, context.unpadded(numbers))
+    levels, tables = context.unpadded(flat), context.unpadded(numbers)
+    levels[0, 0] = restored(left)
+    shown = _predicted(head.gains, before, grid) + levels_shown(coder.model, levels, tables, coder.step)
+    return CodedBand(head, context, levels, tables, shown)
 
 
 def _put(encoder: Encoder, levels: NDArray[np.int64], numbers: NDArray[np.uint16]) -> None:
@@ -239,13 +290,13 @@ def predicted_away(constants: NDArray[np.int64]) -> NDArray[np.int64]:
     """Constants (row, column) less the median of left, above, and left + above - corner (LOCO-I, Weinberger 2000)."""
     above, left, corner = np.zeros_like(constants), np.zeros_like(constants), np.zeros_like(constants)
     above[1:], left[:, 1:], corner[1:, 1:] = constants[:-1], constants[:, :-1], constants[:-1, :-1]
-    predicted = np.clip(above + left - corner, np.minimum(above, left), np.maximum(above, left))
+    predicted: NDArray[np.int64] = np.clip(above + left - corner, np.minimum(above, left), np.maximum(above, left))
     predicted[0], predicted[:, 0] = left[0], above[:, 0]
     return constants - predicted
 
 
-def _constants(left_over: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Undoes `predicted_away`."""
+def restored(left_over: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The constants that `predicted_away` left this of."""
     rows = [[int(value) for value in row] for row in left_over]
     for y, row in enumerate(rows):
         for x in range(len(row)):
@@ -263,50 +314,22 @@ def _best_table(tables: Tables, levels: NDArray[np.int64]) -> int:
     return int(tables.bits[:, tokens].sum(axis=1).argmin())
 
 
-def _shown(model: FidelityModel, band: _CodedBand, step: float) -> NDArray[np.float32]:
-    """The decibel plane (y, x) that levels stand for, its intensity repaired as far as the tables know."""
-    size = np.abs(band.levels)
-    column = np.minimum(size, DIRECT)
-    offsets = np.where(size > 0, model.offsets[band.numbers, column], np.float32(0))
-    errors = model.errors[band.numbers, column]
-    offsets[0, 0], errors[0, 0] = 0, _CONSTANT_ERROR
+def levels_shown(
+    model: FidelityModel, levels: NDArray[np.int64], numbers: NDArray[np.uint16], step: float
+) -> NDArray[np.float32]:
+    """The coefficients in decibel that levels stand for."""
+    size = np.abs(levels)
+    offsets = np.where(size > 0, model.offsets[numbers, np.minimum(size, DIRECT)], np.float32(0))
+    offsets[0, 0] = 0
+    shown: NDArray[np.float32] = (np.sign(levels) * (size + offsets)).astype(np.float32) * np.float32(step)
+    return shown
+
+
+def _shown(model: FidelityModel, band: CodedBand, step: float) -> NDArray[np.float32]:
+    """The decibel plane (y, x) of a band, its intensity repaired as far as the tables know."""
     grid = band.context.grid
-    plane = blocks.inverse((np.sign(band.levels) * (size + offsets)).astype(np.float32) * np.float32(step), grid)
+    errors = model.errors[band.numbers, np.minimum(np.abs(band.levels), DIRECT)]
+    errors[0, 0] = _CONSTANT_ERROR
     variance = np.where(grid.present, errors, np.float32(0)).sum(axis=(0, 1)) * step**2 / grid.areas
     lost = np.minimum(_SLOPE * variance, _MOST_SHIFT).astype(np.float32)
-    return plane + np.float32(LEVEL) + _between_centres(lost, grid)
-
-
-def _between_centres(values: NDArray[np.float32], grid: BlockGrid) -> NDArray[np.float32]:
-    """Values of blocks (row, column) as a plane (y, x), linear between the blocks' centres."""
-    places = []
-    for sizes in (grid.heights, grid.widths):
-        ends = np.cumsum(sizes)
-        centres = ends - (np.array(sizes) + 1) / 2
-        places.append(np.interp(np.arange(ends[-1]), centres, np.arange(len(sizes))))
-    rows, columns = np.meshgrid(*places, indexing="ij", sparse=False)
-    plane: NDArray[np.float32] = map_coordinates(values, [rows, columns], order=1, mode="nearest", output=np.float32)
-    return plane
-
-
-def mean_shift(plane: NDArray[np.float32], shown: NDArray[np.float32], valid: NDArray[np.bool_]) -> float:
-    """Decibel that `shown` must be raised by to have the mean intensity of `plane` over valid pixels."""
-    if not valid.any():
-        return 0.0
-    true, now = (np.mean(10.0 ** (image[valid].astype(np.float64) / 10)) for image in (plane, shown))
-    return float(10 * np.log10(true / now))
-
-
-def filled(plane: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """The plane (y, x) with smooth values where nothing is valid, which cost little; all `LEVEL` without any."""
-    if valid.all():
-        return plane.astype(np.float32)
-    if not valid.any():
-        return np.full(plane.shape, LEVEL, np.float32)
-    known = np.where(valid, plane, 0).astype(np.float64)
-    out = np.full(plane.shape, known.sum() / valid.sum())
-    for width in (32.0, 8.0, 2.0):
-        weight = gaussian_filter(valid.astype(np.float64), width)
-        near = weight > _SEEN
-        out[near] = gaussian_filter(known, width)[near] / weight[near]
-    return np.where(valid, plane, out).astype(np.float32)
+    return blocks.inverse(band.coefficients, grid) + np.float32(LEVEL) + between_centres(lost, grid)

@@ -77,6 +77,12 @@ class Prediction:
     spread: Numbers
     skew: Numbers
 
+    def of(self, chosen: NDArray[np.bool_]) -> Prediction:
+        """That of some of the pixels."""
+        if chosen.all():
+            return self
+        return Prediction(self.mean[chosen], self.spread[chosen], self.skew[chosen])
+
 
 def surroundings(values: Numbers, before: tuple[Numbers, Numbers] | None) -> Surroundings:
     """From neighbour values (neighbour, pixel) and, of the band before, (this place (pixel,), around it (8, pixel))."""
@@ -94,7 +100,7 @@ def context(seen: Surroundings, guesses: Numbers) -> Context:
     guess, distance = np.empty((2, pixels))
     for piece in _pieces(pixels):
         deviations, apart = seen.deviations[:, piece], inputs[:-2, piece]
-        guess[piece] = np.floor((guesses @ deviations + WEIGHT // FINE // 2) * (FINE / WEIGHT))
+        guess[piece] = _guess(deviations, guesses)
         apart[0] = 0
         np.multiply(deviations, FINE, out=apart[1:])
         apart -= guess[piece]
@@ -108,6 +114,14 @@ def context(seen: Surroundings, guesses: Numbers) -> Context:
     inputs[-2] = np.clip(octave - typical, -LIMIT, LIMIT)
     inputs[-1] = np.clip((octave - 8 * UNIT) // 4, -LIMIT, 0)
     return Context(guess, inputs, distance, octave)
+
+
+def guess_by(seen: Surroundings, guesses: Numbers) -> Numbers:
+    """The first guess alone (pixel,), from the nearest, in parts of a step."""
+    guess = np.empty(seen.nearest.size)
+    for piece in _pieces(guess.size):
+        guess[piece] = _guess(seen.deviations[:, piece], guesses)
+    return guess
 
 
 def predict(seen: Context, cell: Cell) -> Prediction:
@@ -134,6 +148,10 @@ def logarithm(numbers: Numbers) -> Numbers:
     mantissas, exponents = np.frexp(numbers)
     above = 2 * mantissas - 1
     return np.floor((exponents - 1 + above + above * (1 - above) * 0.34375) * UNIT)
+
+
+def _guess(deviations: Numbers, guesses: Numbers) -> Numbers:
+    return np.asarray(np.floor((guesses @ deviations + WEIGHT // FINE // 2) * (FINE / WEIGHT)))
 
 
 def _pieces(size: int) -> Iterator[slice]:

@@ -24,7 +24,7 @@ from eorestore.codec.interlacing import (
     level_shape,
     offsets,
 )
-from eorestore.codec.pixel_predictor import Cell, Numbers, Prediction, Surroundings, context, predict, surroundings
+from eorestore.codec.pixel_predictor import Cell, Prediction, Surroundings, surroundings
 from eorestore.codec.residuals import Expectation, expect
 
 # Levels by stride that share their constants: the finest, the next, all coarser ones.
@@ -49,12 +49,8 @@ class Plan:
 class Side(Protocol):
     """The end of the stream at which a walk is made: it knows the pixels, or takes them from the stream."""
 
-    def choose(self, positions: NDArray[np.intp], seen: Surroundings, cell: Cell) -> Numbers:
-        """The weights (deviation,) by which pixels at `positions` (flat) are guessed; `seen` is of the same ones."""
-        ...
-
-    def widen(self, positions: NDArray[np.intp], nearest: Numbers, prediction: Prediction) -> int:
-        """Quarters of an octave by which the spread of these pixels differs from the prediction."""
+    def predict(self, positions: NDArray[np.intp], seen: Surroundings, cell: Cell) -> Prediction:
+        """What is expected of the pixels at `positions` (flat), from what is `seen` around them."""
         ...
 
     def code(self, positions: NDArray[np.intp], expected: Expectation) -> NDArray[np.int64]:
@@ -108,8 +104,7 @@ def _pass(
     free = plan.free[positions]
     if not free.any() and plan.valid[positions].all() and plan.source is not None:
         return flat[plan.source[positions]]
-    prediction = predict(context(seen, side.choose(positions, seen, cell)), cell)
-    expected = expect(seen.nearest, prediction, wider=side.widen(positions, seen.nearest, prediction))
+    expected = expect(seen.nearest, side.predict(positions, seen, cell))
     values = expected.centre
     chosen = positions[free]
     if chosen.size:

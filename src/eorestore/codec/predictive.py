@@ -18,20 +18,17 @@ from eorestore.codec.coder import Decoder, Encoder
 from eorestore.codec.duplicates import copies_of, find_lattice, read_lattice
 from eorestore.codec.fields import Fields, damaged, put_bytes, put_varint
 from eorestore.codec.level_map import find_levels, read_levels
-from eorestore.codec.pixel_predictor import FINE, UNIT, WEIGHT, Cell, Numbers, Prediction, Surroundings
+from eorestore.codec.pass_choice import best_set, choose_way, predicted, read_way, write_way
+from eorestore.codec.pixel_predictor import FINE, Cell, Prediction, Surroundings
 from eorestore.codec.plane_walk import Plan, coarsest_positions, walk
 from eorestore.codec.predictive_weights import SETS, Constants, constants
-from eorestore.codec.residuals import LOWEST, QUARTER, Expectation, expect, price, read, write
+from eorestore.codec.residuals import LOWEST, QUARTER, Expectation, expect, read, write
 from eorestore.codec.tables import Tables
 from eorestore.errors import CodecError
 
-# What a band's head announces: a map of the numbers in use, copies of its own, the copies of the band before.
-GAPS, COPIES, SAME_COPIES = 1, 2, 4
-SET_BITS = SETS.bit_length()
-WEIGHT_BITS = 16
-# The spread of a pass is up to so many quarters of an octave beside the predicted one.
-WIDEST = 16
-WIDER_BITS = 5
+# What a band's head announces: a map of the numbers in use, copies of its own, the copies of the band before; or that
+# all its pixels are one number, and nothing else.
+GAPS, COPIES, SAME_COPIES, CONSTANT = 1, 2, 4, 8
 SPREADS = 160
 WRAP = 1 << 32
 
@@ -103,40 +100,16 @@ class _Writer:
     tables: Tables
     adaptive: bool
 
-    def choose(self, positions: NDArray[np.intp], seen: Surroundings, cell: Cell) -> Numbers:
-        chosen = self.free[positions]
-        away = self.flat[positions[chosen]] - seen.nearest[chosen]
-        deviations = seen.deviations[:, chosen]
-        errors = np.abs(away - cell.guesses @ deviations / WEIGHT).sum(axis=1)
-        best = int(errors.argmin())
-        own = _own_weights(deviations, away) if self.adaptive and away.size > 16 * len(deviations) else None
-        if own is not None:
-            error = np.abs(away - own @ deviations / WEIGHT).sum()
-            if away.size * np.log2((errors[best] + 1) / (error + 1)) > (WEIGHT_BITS + 1) * own.size:
-                self.encoder.add_bits(np.array([SETS], np.uint32), SET_BITS)
-                self.encoder.add_bits((own % (1 << WEIGHT_BITS)).astype(np.uint32), WEIGHT_BITS)
-                return own
-        self.encoder.add_bits(np.array([best], np.uint32), SET_BITS)
-        return np.asarray(cell.guesses[best])
-
-    def widen(self, positions: NDArray[np.intp], nearest: Numbers, prediction: Prediction) -> int:
-        wider = self._wider(positions, nearest, prediction) if self.adaptive else 0
-        self.encoder.add_bits(np.array([wider != 0], np.uint32), 1)
-        if wider:
-            self.encoder.add_bits(np.array([wider + WIDEST], np.uint32), WIDER_BITS)
-        return wider
-
-    def _wider(self, positions: NDArray[np.intp], nearest: Numbers, prediction: Prediction) -> int:
-        chosen = self.free[positions]
-        values, nearest = self.flat[positions[chosen]], nearest[chosen]
-        some = Prediction(prediction.mean[chosen], prediction.spread[chosen], prediction.skew[chosen])
-        away = np.abs((values - nearest) * FINE - some.mean) + FINE / 4
-        ratio = float(np.median(np.log2(away) - some.spread / UNIT)) if values.size else 0.0
-        wider = int(np.clip(round(4 * ratio), -WIDEST, WIDEST - 1))
-        if abs(wider) < 2:
-            return 0
-        before, after = (price(values, expect(nearest, some, wider=by), self.tables) for by in (0, wider))
-        return wider if after + WIDER_BITS < before else 0
+    def predict(self, positions: NDArray[np.intp], seen: Surroundings, cell: Cell) -> Prediction:
+        coded = self.free[positions]
+        away = self.flat[positions] - seen.nearest
+        if self.adaptive:
+            way, prediction = choose_way(away, seen, coded, cell=cell, tables=self.tables)
+        else:
+            way = best_set(away, seen, cell)
+            prediction = predicted(way, seen, cell)
+        write_way(self.encoder, way, SETS)
+        return prediction
 
     def code(self, positions: NDArray[np.intp], expected: Expectation) -> NDArray[np.int64]:
         values = self.flat[positions]
@@ -150,20 +123,8 @@ class _Reader:
 
     decoder: Decoder
 
-    def choose(self, positions: NDArray[np.intp], seen: Surroundings, cell: Cell) -> Numbers:  # noqa: ARG002
-        best = self._number(SET_BITS)
-        if best < SETS:
-            return np.asarray(cell.guesses[best])
-        if best > SETS:
-            raise damaged(f"a pass uses set {best} of {SETS}")
-        bits = np.full(len(seen.deviations), WEIGHT_BITS, np.uint8)
-        return self.decoder.take_bits(bits).astype(np.uint16).view(np.int16).astype(np.float64)
-
-    def widen(self, positions: NDArray[np.intp], nearest: Numbers, prediction: Prediction) -> int:  # noqa: ARG002
-        return self._number(WIDER_BITS) - WIDEST if self._number(1) else 0
-
-    def _number(self, bits: int) -> int:
-        return int(self.decoder.take_bits(np.array([bits], np.uint8))[0])
+    def predict(self, positions: NDArray[np.intp], seen: Surroundings, cell: Cell) -> Prediction:  # noqa: ARG002
+        return predicted(read_way(self.decoder, SETS, len(seen.deviations)), seen, cell)
 
     def code(self, positions: NDArray[np.intp], expected: Expectation) -> NDArray[np.int64]:  # noqa: ARG002 - as _Writer
         return read(self.decoder, expected)
@@ -180,8 +141,11 @@ def encode_plane(
 ) -> tuple[bytes, CodedPlane]:
     """(head, what the next band is predicted from); the symbols go to `encoder`.
 
-    adaptive: a pass may carry weights of its own, and another spread than is predicted.
+    adaptive: each pass is predicted in the way that is cheapest, not only by the shipped constants as they are.
     """
+    least, most = int(plane[valid].min()), int(plane[valid].max())
+    if least == most:
+        return bytes([CONSTANT]) + put_varint(least - LOWEST), CodedPlane(np.full_like(plane, least), valid, None)
     flags, parts = 0, b""
     source = None
     if before is not None and before.source is not None and _copied_alike(plane, valid, before):
@@ -213,6 +177,9 @@ def decode_plane(
 ) -> tuple[NDArray[np.int64], CodedPlane]:
     """(the plane, what the next band is predicted from)."""
     flags = front.byte()
+    if flags == CONSTANT:
+        plane = np.full(valid.shape, front.varint(below=WRAP) + LOWEST, np.int64)
+        return plane, CodedPlane(plane.astype(np.int32), valid, None)
     if flags > (GAPS | COPIES | SAME_COPIES) or (flags & COPIES and flags & SAME_COPIES):
         raise damaged(f"a band announces {flags}")
     source = None
@@ -255,15 +222,6 @@ def _plan(valid: NDArray[np.bool_], source: NDArray[np.intp] | None) -> Plan:
 
 def _plane_of(before: CodedPlane | None) -> NDArray[np.int32] | None:
     return None if before is None else before.plane
-
-
-def _own_weights(deviations: Numbers, away: Numbers) -> Numbers:
-    """Weights (deviation,) over WEIGHT that guess pixels of this very pass best in the least-squares sense."""
-    squares = deviations @ deviations.T
-    damping = (1e-6 * np.trace(squares) + 1) / len(squares) * np.eye(len(squares))
-    weights = np.linalg.solve(squares + damping, deviations @ away) * WEIGHT
-    limit = 1 << WEIGHT_BITS - 1
-    return np.clip(np.round(weights), -limit, limit - 1)
 
 
 def _evenly(count: int, spread: int) -> Expectation:

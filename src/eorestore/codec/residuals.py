@@ -30,8 +30,8 @@ SCALES = 28
 # Below this class the tables know the PHASES of the mean within a step.
 PHASED = 24
 PHASES = 4
-# Skews a = 2^-1.5 ... 2^1.5 in halves of an octave.
-SKEWS = 7
+# Skews a = 2^-3 ... 2^1.5 in halves of an octave; one look in decibel is the limit of none at all.
+SKEWS, LOWEST_SKEW = 10, -6
 # Two symbols say that a difference lies beyond the table's reach r; the others are -r ... r - 1.
 BELOW, ABOVE, FIRST = 0, 1, 2
 FARTHEST = 128
@@ -60,12 +60,12 @@ class Expectation:
         return Expectation(self.centre[chosen], self.table[chosen], self.raw[chosen])
 
 
-def expect(nearest: Numbers, prediction: Prediction, *, wider: int = 0) -> Expectation:
-    """What to code against: a prediction relative to `nearest` (pixel,), its spread `wider` by so many quarters."""
-    scale = np.clip(np.floor(prediction.spread / QUARTER) + wider, 0, SCALES - 1 + 4 * 28).astype(np.int64)
+def expect(nearest: Numbers, prediction: Prediction) -> Expectation:
+    """What to code against, from a prediction relative to `nearest` (pixel,)."""
+    scale = np.clip(np.floor(prediction.spread / QUARTER), 0, SCALES - 1 + 4 * 28).astype(np.int64)
     raw = np.maximum(scale - (SCALES - 4), 0) // 4
     scale -= 4 * raw
-    skew = np.clip(np.floor(prediction.skew / (UNIT // 2) + 0.5) + SKEWS // 2, 0, SKEWS - 1).astype(np.int64)
+    skew = np.clip(np.floor(prediction.skew / (UNIT // 2) + 0.5) - LOWEST_SKEW, 0, SKEWS - 1).astype(np.int64)
     mean = np.clip(nearest * FINE + prediction.mean, FINE * LOWEST, FINE * HIGHEST)
     phased = scale < PHASED
     centre = np.floor(np.where(phased, mean, mean + FINE // 2) / FINE)
@@ -139,7 +139,7 @@ def shape(row: int) -> tuple[float, float, float]:
         scale, mean = group // PHASES, (group % PHASES + 0.5) / PHASES
     else:
         scale, mean = group - PHASED * (PHASES - 1), 0.0
-    return 2.0 ** ((scale + 0.5) / 4) / FINE, 2.0 ** ((skew - SKEWS // 2) / 2), mean
+    return 2.0 ** ((scale + 0.5) / 4) / FINE, 2.0 ** ((skew + LOWEST_SKEW) / 2), mean
 
 
 def family(row: int) -> Numbers:

@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 
 THREADS = 2  # tiles that are coded at a time
-SAMPLE_PIXELS = 1 << 22  # a search looks at as many, spread over the scene
+SAMPLE_PIXELS = 1 << 21  # a search looks at as many, spread over the scene
 _SURVEY_TILES = 9
 _OFTEN_OUTSIDE = 0.2  # a share of pixels outside the windows that calibrated backscatter does not reach
 
@@ -258,12 +258,13 @@ def _search(source: Source, header: Header, wish: Wish) -> tuple[Found, float]:
     def measure(step: float) -> tuple[float, float]:
         pipe = TilePipe(with_step(header, step), decoding=False)
         stamped = replace(pipe.header, stamp=model_stamp(pipe.coder))
-        size, score = 0, Score()
-        for raw in parts:
-            content, tile_score = code(pipe, raw)
-            size += len(content)
-            score += tile_score
-        return size * pixels / seen + bytes_besides_tiles(stamped), score.psnr
+        with ThreadPoolExecutor(THREADS, "eorestore-tiles") as pool:
+            if wish.psnr is None:
+                size, psnr = sum(len(content) for content in pool.map(pipe.encode, parts)), math.nan
+            else:
+                tiles = list(pool.map(partial(code, pipe), parts))
+                size, psnr = sum(len(content) for content, _ in tiles), sum((one for _, one in tiles), Score()).psnr
+        return size * pixels / seen + bytes_besides_tiles(stamped), psnr
 
     size = None if wish.bits is None else wish.bits * values / 8
     return search_step(measure, size=size, psnr=wish.psnr), seen / pixels

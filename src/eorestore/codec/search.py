@@ -12,9 +12,9 @@ from eorestore.errors import UsageError
 logger = logging.getLogger(__name__)
 
 Measure = Callable[[float], tuple[float, float]]
-"""Step in dB -> (bytes, PSNR in dB); a larger step gives fewer of both."""
+"""Step in dB -> (bytes, PSNR in dB); a larger step gives fewer of both. What is not searched for may be NaN."""
 
-_FINEST, _COARSEST = 0.02, 40.0  # dB
+_FINEST, _COARSEST = 0.1, 25.0  # dB: the range of the coder of decibel
 _ROUNDS = 12
 
 
@@ -46,7 +46,9 @@ def search_step(
         tries += 1
         found_size, found_psnr = measure(step)
         found = Found(step, found_size, found_psnr, tries)
-        logger.info("step %.4f dB: %.0f bytes, PSNR30 %.2f dB", step, found_size, found_psnr)
+        logger.info(
+            "step %g dB: %.0f bytes%s", step, found_size, "" if psnr is None else f", PSNR30 {found_psnr:.2f} dB"
+        )
         off = math.log(found_size / size) if size is not None else (found_psnr - psnr) / 10  # type: ignore[operator]
         return off, found
 

@@ -47,7 +47,7 @@ CODERS: Mapping[int, CoderEntry] = {
     0: CoderEntry("predictive", "eorestore.codec.predictive", "PredictiveCoder", integers=True),
     1: CoderEntry("fidelity", "eorestore.codec.fidelity", "FidelityCoder"),
     2: CoderEntry("jpeg2000", "eorestore.codec.jpeg2000_coder", "Jpeg2000Coder", whole=True),
-    3: CoderEntry("quicklook", "eorestore.codec.fidelity", "QuicklookCoder"),
+    3: CoderEntry("quicklook", "eorestore.codec.fidelity", "FidelityCoder"),
 }
 
 

@@ -104,8 +104,8 @@ def score_autoencoder(model: str, rows: Sequence[SarBandRow], *, metrics: Sequen
     """All points of a checkpoint, run or shipped name over the bands of a manifest, as plain values.
 
     `rows` has one entry a band with its `scores`, see `band_scores`; a score that one band has not, as at a rate that
-    it does not reach, is left out of all, so that no mean is over easy bands alone. `points` has the curves. Raises ConfigError for another
-    network, and what the parts raise.
+    it does not reach, is left out of all, so that no mean is over easy bands alone. `points` has the curves. Raises
+    ConfigError for another network, and what the parts raise.
     """
     resolved = resolve(model)
     network = None if resolved.path is None else load_checkpoint(resolved.path).model

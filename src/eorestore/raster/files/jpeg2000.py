@@ -14,6 +14,7 @@ from eorestore.errors import CodecError
 
 DRIVER = "JP2OpenJPEG"
 _SMALLEST_SIDE = 32  # of the coarsest level
+_START_OF_TILE, _COMMENT = b"\xff\x90", b"\xff\x64"
 
 
 def write_codestream(values: NDArray[np.uint16], *, share: float) -> bytes:
@@ -32,7 +33,7 @@ def write_codestream(values: NDArray[np.uint16], *, share: float) -> bytes:
                 blockysize=str(height), ycc="NO", ycbcr420="NO",
             ) as file:  # fmt: skip
                 file.write(values)
-            return bytes(memory.read())
+            return _without_comment(bytes(memory.read()))
     except (RasterioError, CPLE_BaseError) as error:
         raise CodecError(
             f"JPEG2000 cannot be written: {error}", fix=f"install a rasterio whose GDAL has {DRIVER}"
@@ -55,3 +56,14 @@ def read_codestream(content: bytes, *, shape: tuple[int, int, int]) -> NDArray[n
                 return values
     except (RasterioError, CPLE_BaseError) as error:
         raise CodecError(f"the JPEG2000 stream is damaged: {error}", fix="take another copy of the file") from None
+
+
+def _without_comment(content: bytes) -> bytes:
+    """A codestream without the comments in its main header, in which OpenJPEG names itself in 39 bytes."""
+    kept, place = [content[:2]], 2
+    while content[place : place + 2] != _START_OF_TILE:
+        end = place + 2 + int.from_bytes(content[place + 2 : place + 4], "big")
+        if content[place : place + 2] != _COMMENT:
+            kept.append(content[place:end])
+        place = end
+    return b"".join(kept) + content[place:]
