@@ -22,11 +22,11 @@ from sar_training_planes import scenes
 from scipy import ndimage
 from torch import Tensor, nn
 
-from eorestore.codec import blocks
-from eorestore.codec.blocks import BlockGrid
+from eorestore.codec import block_transform
+from eorestore.codec.block_transform import BlockGrid
 from eorestore.codec.coder import DIRECT, TOKENS, to_tokens
 from eorestore.codec.contexts import FEATURES, BandContext, IntegerNetwork
-from eorestore.codec.fidelity import CodedBand, FidelityCoder, levels_shown, predicted_away
+from eorestore.codec.fidelity_coder import CodedBand, FidelityCoder, levels_shown, predicted_away
 from eorestore.codec.fidelity_model import FILE, FidelityModel, write_model
 from eorestore.codec.radiometry import LEVEL
 from eorestore.codec.tables import tables_from
@@ -125,7 +125,7 @@ def taken(
     for plane in bands:
         coded = coder.coded(plane, grid, before, None)
         level = (coded.coefficients - shown_of(coded, coder)) / np.float32(decibel)
-        left = blocks.forward(plane - np.float32(LEVEL), grid) / np.float32(decibel) - level
+        left = block_transform.forward(plane - np.float32(LEVEL), grid) / np.float32(decibel) - level
         yield sampled(coder.context(grid, before), coded.levels, left, rng)
         before = None if alone else coded
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eorestore.codec.blocks import BlockGrid
+from eorestore.codec.block_transform import BlockGrid
 from eorestore.codec.contexts import FEATURES, BandContext, IntegerNetwork, Logarithms
 
 

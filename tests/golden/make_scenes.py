@@ -26,6 +26,7 @@ from small_sar import sar_raster  # noqa: E402
 WISHES = {
     "v1-lossless": Wish(lossless=True),
     "v1-max-error": Wish(max_error=0.5),
+    "v1-fidelity": Wish(quality=5.0),
 }
 
 

@@ -19,7 +19,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from eorestore.codec.blocks import BlockGrid
+from eorestore.codec.block_transform import BlockGrid
 
 Number = TypeVar("Number", bound=np.generic)
 FEATURES = 28

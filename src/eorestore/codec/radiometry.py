@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from eorestore.codec.blocks import BlockGrid
+from eorestore.codec.block_transform import BlockGrid
 
 LEVEL = -16.0  # decibel; near the middle of what land scatters, where nothing else is known
 _SEEN = 0.02  # share of valid pixels around one that is filled from them

@@ -45,9 +45,9 @@ class CoderEntry:
 # Numbers stand in files: append, never change.
 CODERS: Mapping[int, CoderEntry] = {
     0: CoderEntry("predictive", "eorestore.codec.predictive", "PredictiveCoder", integers=True),
-    1: CoderEntry("fidelity", "eorestore.codec.fidelity", "FidelityCoder"),
+    1: CoderEntry("fidelity", "eorestore.codec.fidelity_coder", "FidelityCoder"),
     2: CoderEntry("jpeg2000", "eorestore.codec.jpeg2000_coder", "Jpeg2000Coder", whole=True),
-    3: CoderEntry("quicklook", "eorestore.codec.fidelity", "FidelityCoder"),
+    3: CoderEntry("quicklook", "eorestore.codec.fidelity_coder", "FidelityCoder"),
 }
 
 

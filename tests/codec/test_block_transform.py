@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.fft import dctn
 
-from eorestore.codec.blocks import BLOCK, BlockGrid, forward, inverse
+from eorestore.codec.block_transform import BLOCK, BlockGrid, forward, inverse
 
 
 @settings(max_examples=30, deadline=None)

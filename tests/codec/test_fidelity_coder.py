@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from eorestore.codec.fidelity import FidelityCoder, predicted_away, restored, step_index
+from eorestore.codec.fidelity_coder import FidelityCoder, predicted_away, restored, step_index
 from eorestore.codec.radiometry import filled, mean_shift
 from eorestore.errors import CodecError
 

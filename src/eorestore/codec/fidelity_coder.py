@@ -2,7 +2,7 @@
 
 Drawing of the encoder; the decoder goes back up:
 
-    (band, y, x) dB -> blocks.forward -> coefficients -> integers -> codec.coder
+    (band, y, x) dB -> block_transform.forward -> coefficients -> integers -> codec.coder
                                             |  rate and distortion: each may go one step down, or to nought
                                             contexts -> table of each coefficient
 
@@ -20,8 +20,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from eorestore.codec import blocks
-from eorestore.codec.blocks import BlockGrid
+from eorestore.codec import block_transform
+from eorestore.codec.block_transform import BlockGrid
 from eorestore.codec.coder import DIRECT, Decoder, Encoder, from_tokens, mantissa_bits, to_tokens
 from eorestore.codec.contexts import BandContext
 from eorestore.codec.fidelity_model import FidelityModel, read_model
@@ -100,7 +100,7 @@ class FidelityCoder:
         self, plane: NDArray[np.float32], grid: BlockGrid, before: CodedBand | None, encoder: Encoder | None
     ) -> CodedBand:
         """One band (y, x) without holes as levels, put into `encoder` if there is one."""
-        coefficients = blocks.forward(plane - np.float32(LEVEL), grid)
+        coefficients = block_transform.forward(plane - np.float32(LEVEL), grid)
         gains = () if before is None else best_gains(coefficients, before.coefficients)
         predicted = _predicted(gains, before, grid)
         left = (coefficients - predicted) / np.float32(self.step)
@@ -332,4 +332,4 @@ def _shown(model: FidelityModel, band: CodedBand, step: float) -> NDArray[np.flo
     errors[0, 0] = _CONSTANT_ERROR
     variance = np.where(grid.present, errors, np.float32(0)).sum(axis=(0, 1)) * step**2 / grid.areas
     lost = np.minimum(_SLOPE * variance, _MOST_SHIFT).astype(np.float32)
-    return blocks.inverse(band.coefficients, grid) + np.float32(LEVEL) + between_centres(lost, grid)
+    return block_transform.inverse(band.coefficients, grid) + np.float32(LEVEL) + between_centres(lost, grid)
