@@ -168,10 +168,11 @@ def test_the_averaged_weights_are_those_of_the_published_rule(train_toy: Train, 
         history.append(model.body[0].weight.detach().clone())
 
     model = ToyModel(ToySettings())
-    train_toy("run", model=model, steps=6, log_every=1, validate_every=100, report=remember, warmup=0)
+    train_toy("run", model=model, steps=6, log_every=1, validate_every=100, report=remember, warmup=0, ema=0.3)
     expected = history[0]
-    for weight in history[1:6]:
-        expected = 0.8 * expected + 0.2 * weight
+    for updates, weight in enumerate(history[1:6], start=1):
+        decay = min(0.3, (1 + updates) / (10 + updates))
+        expected = decay * expected + (1 - decay) * weight
     kept = load_file(tmp_path / "run" / "last" / "model.safetensors")["body.0.weight"]
     assert torch.allclose(kept, expected, atol=1e-6)
     assert not torch.allclose(kept, model.body[0].weight, atol=1e-4)
