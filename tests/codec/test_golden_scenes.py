@@ -14,7 +14,7 @@ SCENES = sorted(GOLDEN.glob("*.eoz"))
 
 
 def test_there_is_a_file_of_every_guaranteed_mode():
-    assert {"v1-lossless", "v1-max-error"} <= {path.stem for path in SCENES}
+    assert {"v1-lossless", "v1-max-error", "v1-fidelity"} <= {path.stem for path in SCENES}
 
 
 @pytest.mark.parametrize("path", SCENES, ids=lambda path: path.stem)

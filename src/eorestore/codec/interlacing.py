@@ -70,7 +70,8 @@ class Level:
         rows, columns = np.arange(row, height, 2), np.arange(column, width, 2)
         chosen = (rows[:, None] // 2 + columns[None, :] // 2) % 2 == parity
         flat = (rows[:, None] + MARGIN) * self.padded.shape[1] + columns[None, :] + MARGIN
-        return flat[chosen]
+        places: NDArray[np.intp] = flat[chosen]
+        return places
 
     def around(self, positions: NDArray[np.intp], steps: tuple[tuple[int, int], ...]) -> NDArray[np.float64]:
         """Values (step, pixel) at `steps` from `positions`."""

@@ -147,7 +147,8 @@ def logarithm(numbers: Numbers) -> Numbers:
     """
     mantissas, exponents = np.frexp(numbers)
     above = 2 * mantissas - 1
-    return np.floor((exponents - 1 + above + above * (1 - above) * 0.34375) * UNIT)
+    parts: Numbers = np.floor((exponents - 1 + above + above * (1 - above) * 0.34375) * UNIT)
+    return parts
 
 
 def _guess(deviations: Numbers, guesses: Numbers) -> Numbers:

@@ -34,12 +34,12 @@ class Tables:
             raise CodecError(f"table {row} does not share 2^{PRECISION} out among two symbols or more", fix=FIX)
 
     def __len__(self) -> int:
-        return self.counts.shape[0]
+        return len(self.counts)
 
     @property
     def symbols(self) -> int:
         """Length of the alphabet: symbols are 0 ... symbols - 1."""
-        return self.counts.shape[1]
+        return int(self.counts.shape[1])
 
     @cached_property
     def bits(self) -> NDArray[np.float32]:
