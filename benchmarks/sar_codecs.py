@@ -160,6 +160,26 @@ def print_rest(found: Mapping[str, Any], rates: Sequence[float], wanted: Sequenc
             print(f"{name:18}", "  ".join(f"{table[f'{rate:g}'][key]:8.3f}" for rate in rates))
 
 
+def summary(scores: Mapping[str, Any], rates: Sequence[float]) -> dict[str, Any]:
+    """One table of all sections: a row a codec, empty where it was not measured."""
+    lossy, bounded, lossless = (scores.get(section, {}) for section in ("lossy", "bounded", "lossless"))
+    names = dict.fromkeys([*lossy.get("mean", {}), *bounded, *lossless])
+    columns = ["codec", *(f"PSNR30 at {rate:g} bpp" for rate in rates), "BD-rate %", "bpp at 0.5 dB", "bpp lossless"]
+    rows = []
+    for name in names:
+        mean = lossy.get("mean", {}).get(name, {})
+        quality = [_cell(mean.get(f"{rate:g}", {}).get("psnr30"), 2) for rate in rates]
+        difference = _cell(lossy.get("bd_rate", {}).get(name, {}).get("true"), 1)
+        within = _cell(bounded.get(name, {}).get("0.5", {}).get("bpp"), 3)
+        exactly = _cell(lossless.get(name, {}).get(f"{sar_rivals.CENTIBEL:.4g}", {}).get("bpp"), 3)
+        rows.append([name, *quality, difference, within, exactly])
+    return {"columns": columns, "rows": rows}
+
+
+def _cell(value: float | None, digits: int) -> str:
+    return "" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
 def main() -> None:
     """Measure, print, write the record."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -178,6 +198,8 @@ def main() -> None:
         for item in options.bands
         for path in (sorted((options.root / item).glob("*.npy")) if item in ("test", "train") else [Path(item)])
     ]
+    if not paths:
+        raise SystemExit(f"{options.root} holds no test/*.npy or train/*.npy: name the folder of SAR bands")
     bands = [read_band(path) for path in paths]
     wanted = [name for name in dict.fromkeys(["psnr30", *options.scores]) if not SCORES[name].polarised]
     scores: dict[str, Any] = {}
@@ -194,9 +216,10 @@ def main() -> None:
     record = make_record(
         "benchmark",
         "sar-codecs",
-        config={"bands": [band.name for band in bands], "rates": options.rates, "scores": wanted,
+        config={"sections": options.sections, "bands": [band.name for band in bands], "rates": options.rates,
+                "scores": wanted,
                 "codecs": {name: list(LOSSY[name].settings) for name in options.codecs if name in LOSSY}},
-        scores=plain(scores),
+        scores=plain(scores | summary(scores, options.rates)),
         seconds=time.perf_counter() - started,
         data=hash_paths(paths, root=options.root.resolve()),
     )  # fmt: skip
