@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.fft import dct
 
 BLOCK = 32
-_LAP = 12  # pixels on each side of a border that are mixed
+_LAP = 16  # pixels on each side of a border that are mixed, where blocks are large enough
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ class FidelityCoder:
 
     @property
     def stamp(self) -> bytes:
-        """Eight bytes that name the model."""
+        """Four bytes that name the model."""
         return self.model.stamp
 
     def encode(self, values: NDArray[np.float32], valid: NDArray[np.bool_]) -> bytes:
