@@ -20,6 +20,7 @@ MOST_VALUES = 1 << 22  # of scenes that are tried: they are held in memory
 _STORED_BYTES = 2  # of a value that the codestream is made from
 _TRIES = 5
 _FULL = 0.995  # of the bytes there are, which is full enough
+_PER_BIT = 7.0  # dB of PSNR that a bit per pixel gains at most; 6.02 by theory
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,13 @@ def as_jpeg2000(source: Source, header: Header, *, size: int, psnr: float) -> Wh
     room = size - len(pack_front(header, [(size, 0)]))
     best: bytes | None = None
     wanted = float(room)
-    for _ in range(_TRIES):
+    for turn in range(_TRIES):
         if wanted < 1:
             break
         pipe.coder = Jpeg2000Coder(pipe.windows, share=min(wanted / (values * _STORED_BYTES), 1.0))
         content = pipe.pack(observed)
+        if turn == 0 and not _within_reach(pipe.verify(observed, content), (room - len(content)) * 8 / values, psnr):
+            return None
         if len(content) <= room and (best is None or len(content) > len(best)):
             best = content
         if _FULL * room <= len(content) <= room:
@@ -60,3 +63,10 @@ def as_jpeg2000(source: Source, header: Header, *, size: int, psnr: float) -> Wh
     score = pipe.verify(observed, best)
     logger.info("as JPEG2000: %d bytes, PSNR30 %.2f dB", len(best), score.psnr)
     return WholeScene(header, best, score) if score.psnr >= psnr else None
+
+
+def _within_reach(score: Score, spare: float, psnr: float) -> bool:
+    """Whether `spare` more bits per pixel (fewer, where negative) could bring a codestream to `psnr`."""
+    reach = score.psnr + _PER_BIT * max(spare, 0.0)
+    logger.info("as JPEG2000: PSNR30 %.2f dB, at most %.2f dB where %.2f dB are needed", score.psnr, reach, psnr)
+    return reach >= psnr
