@@ -11,13 +11,13 @@ from scipy.stats import mannwhitneyu
 from eorestore.data.synthetic_scene import synthetic_scene
 from eorestore.errors import MaskError, UsageError
 from eorestore.models.model import Model, Output, Settings
-from eorestore.raster import SENTINEL2_L1C, Unit
+from eorestore.raster import SENTINEL2_L1C, MemoryPixels, Unit
 from eorestore.restorer import restore_raster
 from eorestore.restorer.consistency import ConsistencyRows, _features, _solve, disagreement, fit_sar
 from eorestore.restorer.plan import ModelFacts
 from eorestore.restorer.restore import Restorer, baseline_processor, load_restorer
 from eorestore.restorer.rows import Rows
-from eorestore.restorer.scene import MemoryPixels, PackedMask, Scene
+from eorestore.restorer.scene import PackedMask, Scene
 
 SIDE = 160
 INSIDE = slice(48, 112)

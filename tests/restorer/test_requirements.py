@@ -13,13 +13,12 @@ from eorestore.api import restore
 from eorestore.errors import BandError, UsageError
 from eorestore.models import catalogue
 from eorestore.models.model import Settings
-from eorestore.raster import SENTINEL1, Raster, Window
+from eorestore.raster import SENTINEL1, MemoryPixels, Raster, Window
 from eorestore.restorer import restore_raster
 from eorestore.restorer import survey as survey_module
 from eorestore.restorer.plan import ModelFacts
 from eorestore.restorer.requirements import lenient
 from eorestore.restorer.restore import Restorer, baseline_processor, load_restorer
-from eorestore.restorer.scene import MemoryPixels
 from small_scenes import make_world, tiny_checkpoint, write_tif, write_world
 from telling_model import WITHOUT_SAR, Surveying, telling_checkpoint
 

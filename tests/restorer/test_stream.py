@@ -10,12 +10,13 @@ import pytest
 from eorestore.errors import DataError, WriteError
 from eorestore.models.catalogue import BASELINES, SizeRule
 from eorestore.models.model import Model, Output, Prepared, Settings
+from eorestore.raster import MemoryPixels
 from eorestore.restorer import survey as survey_module
 from eorestore.restorer.inference import Execution
 from eorestore.restorer.memory import restore_raster
 from eorestore.restorer.plan import ModelFacts
 from eorestore.restorer.restore import Restorer, baseline_processor, load_restorer
-from eorestore.restorer.scene import MemoryPixels, Scene
+from eorestore.restorer.scene import Scene
 from small_scenes import make_world, tiny_checkpoint
 
 

@@ -9,10 +9,10 @@ import pytest
 
 from eorestore.errors import DataError
 from eorestore.processing.cloud_mask import cloud_and_shadow, shadow_limits, widen
-from eorestore.raster import Window
+from eorestore.raster import MemoryPixels, Window
 from eorestore.restorer import survey as survey_module
 from eorestore.restorer.restore import baseline_processor
-from eorestore.restorer.scene import MemoryPixels, PackedMask, Scene
+from eorestore.restorer.scene import PackedMask, Scene
 from eorestore.restorer.survey import automatic_mask, survey
 from small_scenes import make_world
 

@@ -6,42 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
-from eorestore.raster import BandSet, Grid, Raster, Window
+from eorestore.raster import BandSet, Grid, MemoryPixels, Pixels, Window
 from eorestore.raster.encoding import Encoding
 from eorestore.raster.files import RasterFile
 
 _OURS = ("STATISTICS", "AREA_OR_POINT")
 
 
-class Source(Protocol):
-    """Pixels by windows; encoding: what the values mean, and the nodata value as it stands in the file."""
-
-    @property
-    def bands(self) -> BandSet:
-        """Bands in the order of the values."""
-        ...
-
-    @property
-    def grid(self) -> Grid:
-        """Where the pixels lie."""
-        ...
-
-    @property
-    def encoding(self) -> Encoding:
-        """What stored values mean."""
-        ...
+class Source(Pixels, Protocol):
+    """Pixels by windows, and what else is known of the scene; the nodata value as it stands in the file."""
 
     @property
     def tags(self) -> Mapping[str, str]:
         """What else is known of the scene."""
-        ...
-
-    def read_raw(self, window: Window | None = None) -> NDArray[Any]:
-        """Stored values (band, y, x) of a window."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -80,28 +59,7 @@ class FileSource:
 
 
 @dataclass(frozen=True)
-class RasterSource:
+class RasterSource(MemoryPixels):
     """A Raster in memory; its invalid pixels are NaN."""
 
-    raster: Raster
     tags: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def encoding(self) -> Encoding:
-        """float32 with NaN as nodata."""
-        return Encoding("float32", nodata=float("nan"))
-
-    @property
-    def bands(self) -> BandSet:
-        """The raster's bands."""
-        return self.raster.bands
-
-    @property
-    def grid(self) -> Grid:
-        """The raster's grid."""
-        return self.raster.grid
-
-    def read_raw(self, window: Window | None = None) -> NDArray[Any]:
-        """Values of a window, NaN where not valid."""
-        part = self.raster if window is None else self.raster.crop(window)
-        return np.where(part.valid, part.values, np.float32(np.nan))

@@ -2,6 +2,7 @@
 
 from eorestore.raster.bands import RGB, SENTINEL1, SENTINEL2_L1C, SENTINEL2_L2A, THERMAL, Band, BandSet, Unit
 from eorestore.raster.grid import Grid, Window
+from eorestore.raster.pixels import MemoryPixels, Pixels
 from eorestore.raster.raster import Raster
 
 __all__ = [
@@ -13,6 +14,8 @@ __all__ = [
     "Band",
     "BandSet",
     "Grid",
+    "MemoryPixels",
+    "Pixels",
     "Raster",
     "Unit",
     "Window",

@@ -17,9 +17,9 @@ from scipy.ndimage import gaussian_filter, uniform_filter
 
 from eorestore.errors import MaskError, UsageError
 from eorestore.processing.units import convert
-from eorestore.raster import Unit, Window
+from eorestore.raster import Pixels, Unit, Window
 from eorestore.restorer.rows import Rows, Sink
-from eorestore.restorer.scene import PackedMask, Pixels, Scene, physical
+from eorestore.restorer.scene import PackedMask, Scene, physical
 from eorestore.restorer.survey import spread
 from eorestore.tiling.compositing import Source
 

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from eorestore.errors import GridError
 from eorestore.models.checkpoint import Checkpoint
-from eorestore.raster import Raster
+from eorestore.raster import MemoryPixels, Raster
 from eorestore.restorer.adaptation import adapt as adapt_model
 from eorestore.restorer.consistency import ConsistencyRows
 from eorestore.restorer.inference import Execution
 from eorestore.restorer.maps import CONSISTENCY, CONSISTENCY_LAYER, MapLayer, MapStack
 from eorestore.restorer.restore import Restorer, load_restorer, mask_of
 from eorestore.restorer.rows import Rows, Sink
-from eorestore.restorer.scene import MemoryPixels, Scene
+from eorestore.restorer.scene import Scene
 from eorestore.tiling.compositing import Source
 
 

@@ -3,59 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eorestore.raster import BandSet, Grid, Raster, Window
-from eorestore.raster.encoding import Encoding
+from eorestore.raster import Pixels, Raster, Window
 
 MaskOfWindow = Callable[[Window], NDArray[np.bool_]]
 """A mask, bool (y, x), as a function of a window of the scene; True is to be restored."""
-
-
-class Pixels(Protocol):
-    """Whatever gives raw values by window: a RasterFile or a Raster in memory."""
-
-    @property
-    def bands(self) -> BandSet:
-        """Bands in the order of the values."""
-
-    @property
-    def encoding(self) -> Encoding:
-        """What raw values mean."""
-
-    @property
-    def grid(self) -> Grid:
-        """Where the pixels lie."""
-
-    def read_raw(self, window: Window | None = None) -> NDArray[Any]:
-        """Raw values (band, y, x) of a window."""
-
-
-@dataclass(frozen=True)
-class MemoryPixels:
-    """A Raster in memory in the form of a file: float32 physical values, NaN where not valid."""
-
-    raster: Raster
-    encoding: Encoding = field(default_factory=lambda: Encoding("float32", nodata=float("nan")))
-
-    @property
-    def bands(self) -> BandSet:
-        """Bands of the raster."""
-        return self.raster.bands
-
-    @property
-    def grid(self) -> Grid:
-        """Grid of the raster."""
-        return self.raster.grid
-
-    def read_raw(self, window: Window | None = None) -> NDArray[np.float32]:
-        """Values of a window; NaN where not valid."""
-        piece = self.raster if window is None else self.raster.crop(window)
-        return np.where(piece.valid, piece.values, np.float32(np.nan))
 
 
 class PackedMask:

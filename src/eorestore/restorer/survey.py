@@ -19,8 +19,8 @@ from eorestore.errors import DataError
 from eorestore.models.model import SceneSample
 from eorestore.processing import Processor
 from eorestore.processing.cloud_mask import HALO, cloud_and_shadow, csmask, shadow_limits, widen
-from eorestore.raster import Raster, Window
-from eorestore.restorer.scene import MaskOfWindow, PackedMask, Pixels, Scene, physical
+from eorestore.raster import Pixels, Raster, Window
+from eorestore.restorer.scene import MaskOfWindow, PackedMask, Scene, physical
 
 OVERVIEW = 1200  # longest side of the overview in blocks
 PIECES = 24  # full-resolution pieces that `prepare` sees of a scene larger than the overview
