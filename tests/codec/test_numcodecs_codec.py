@@ -7,6 +7,8 @@ import json
 import numpy as np
 import pytest
 
+from eorestore.codec.chunk_settings import ChunkSettings
+
 numcodecs = pytest.importorskip("numcodecs", reason="numcodecs is not installed: pip install 'eorestore[xarray]'")
 
 from eorestore.codec.numcodecs_codec import SarCodec  # noqa: E402
@@ -27,7 +29,7 @@ def values():
 
 
 def test_a_chunk_carries_its_type_and_shape(values):
-    codec = SarCodec.wanted(max_error=0.5, bands=("VV", "VH"))
+    codec = SarCodec(ChunkSettings.wanted(max_error=0.5, bands=("VV", "VH")))
     back = codec.decode(codec.encode(values))
     assert (back.dtype, back.shape) == (values.dtype, values.shape)
     assert np.array_equal(np.isnan(back), np.isnan(values))
@@ -35,7 +37,7 @@ def test_a_chunk_carries_its_type_and_shape(values):
 
 
 def test_out_is_filled(values):
-    codec = SarCodec.wanted(max_error=0.5, bands=("VV", "VH"))
+    codec = SarCodec(ChunkSettings.wanted(max_error=0.5, bands=("VV", "VH")))
     payload = codec.encode(values)
     out = np.zeros_like(values)
     codec.decode(payload, out=out)
@@ -43,7 +45,7 @@ def test_out_is_filled(values):
 
 
 def test_configuration_goes_through_json(values):
-    codec = SarCodec.wanted(quality=4, bands=("VV", "VH"), nodata=-99)
+    codec = SarCodec(ChunkSettings.wanted(quality=4, bands=("VV", "VH")), nodata=-99)
     again = numcodecs.get_codec(json.loads(json.dumps(codec.get_config())))
     assert again.get_config() == codec.get_config()
     payload = codec.encode(values)
@@ -52,7 +54,7 @@ def test_configuration_goes_through_json(values):
 
 def test_nodata_is_a_gap_and_comes_back(values):
     filled = np.nan_to_num(values, nan=0.0)
-    codec = SarCodec.wanted(max_error=0.5, bands=("VV", "VH"), nodata=0.0)
+    codec = SarCodec(ChunkSettings.wanted(max_error=0.5, bands=("VV", "VH")), nodata=0.0)
     back = codec.decode(codec.encode(filled))
     assert np.array_equal(back == 0, filled == 0)
 
@@ -60,7 +62,7 @@ def test_nodata_is_a_gap_and_comes_back(values):
 def test_a_store_of_version_2_opens_in_xarray(tmp_path, values):
     xr = pytest.importorskip("xarray", reason="xarray is not installed: pip install 'eorestore[xarray]'")
     pytest.importorskip("zarr", reason="zarr is not installed: pip install 'eorestore[xarray]'")
-    codec = SarCodec.wanted(max_error=0.5, bands=("VV", "VH"))
+    codec = SarCodec(ChunkSettings.wanted(max_error=0.5, bands=("VV", "VH")))
     data = xr.Dataset({"sigma0": (("band", "y", "x"), values)})
     encoding = {"sigma0": {"compressors": (codec,), "chunks": (2, 64, 64)}}
     data.to_zarr(tmp_path / "a.zarr", zarr_format=2, encoding=encoding, consolidated=False)
@@ -70,7 +72,7 @@ def test_a_store_of_version_2_opens_in_xarray(tmp_path, values):
 
 @pytest.mark.parametrize("place", [0, 1, 3, 40, -1])
 def test_damaged_chunks_are_errors(values, place):
-    codec = SarCodec.wanted(max_error=0.5, bands=("VV", "VH"))
+    codec = SarCodec(ChunkSettings.wanted(max_error=0.5, bands=("VV", "VH")))
     payload = bytearray(codec.encode(values))
     payload[place] ^= 0x55
     with pytest.raises((CodecError, DataError)):

@@ -51,7 +51,7 @@ def opened(path):
     ("wish", "bound"), [({"max_error": 0.5}, 0.5), ({"lossless": True}, 0.005), ({"quality": 5}, 1.4)]
 )
 def test_arrays_come_back_within_the_bound_and_gaps_exactly(tmp_path, values, shards, wish, bound):
-    codec = SarCodec.wanted(**wish, bands=BOTH)
+    codec = SarCodec(ChunkSettings.wanted(**wish, bands=BOTH))
     path = store(tmp_path / "a.zarr", values, codec, chunks=(2, 128, 128), shards=shards)
     back = opened(path).values
     assert np.array_equal(np.isnan(back), np.isnan(values))
@@ -63,7 +63,7 @@ def test_arrays_come_back_within_the_bound_and_gaps_exactly(tmp_path, values, sh
 def test_padding_of_edge_chunks_is_not_paid_for(tmp_path):
     generator = np.random.default_rng(0)
     small = generator.normal(-12, 3, (1, 130, 130)).astype(np.float32)
-    codec = SarCodec.wanted(max_error=0.1)
+    codec = SarCodec(ChunkSettings.wanted(max_error=0.1))
     path = store(tmp_path / "a.zarr", small, codec, chunks=(1, 128, 128), fill_value=-9999.0)
     files = sorted(one.stat().st_size for one in (path / "sigma0" / "c").rglob("*") if one.is_file())
     assert files[0] < 500  # 2 x 2 pixels of 128 x 128
@@ -72,9 +72,15 @@ def test_padding_of_edge_chunks_is_not_paid_for(tmp_path):
 
 
 def test_one_plane_and_stacks_of_dates_are_folded(tmp_path, values):
-    plane = store(tmp_path / "p.zarr", values[0], SarCodec.wanted(max_error=0.5), dims=("y", "x"), chunks=(128, 128))
+    plane = store(
+        tmp_path / "p.zarr",
+        values[0],
+        SarCodec(ChunkSettings.wanted(max_error=0.5)),
+        dims=("y", "x"),
+        chunks=(128, 128),
+    )
     dates = np.stack([values, values + 1])
-    codec = SarCodec.wanted(max_error=0.5, bands=BOTH)
+    codec = SarCodec(ChunkSettings.wanted(max_error=0.5, bands=BOTH))
     stack = store(tmp_path / "s.zarr", dates, codec, dims=("time", "band", "y", "x"), chunks=(2, 2, 128, 128))
     assert np.nanmax(np.abs(opened(plane).values - values[0])) <= 0.5 + 1e-5
     assert np.nanmax(np.abs(opened(stack).values - dates)) <= 0.5 + 1e-5
@@ -84,7 +90,7 @@ def test_one_plane_and_stacks_of_dates_are_folded(tmp_path, values):
 def test_counts_come_back_bit_by_bit(tmp_path, dtype):
     counts = np.rint(10 ** (sar_values((150, 150)) / 20) * 800).astype(dtype)
     counts[0, :40] = 0
-    codec = SarCodec.wanted(lossless=True, unit="count", bands=BOTH)
+    codec = SarCodec(ChunkSettings.wanted(lossless=True, unit="count", bands=BOTH))
     path = store(tmp_path / "a.zarr", counts, codec, chunks=(2, 128, 128), fill_value=0)
     assert np.array_equal(zarr.open_array(path / "sigma0")[:], counts)
 
@@ -92,7 +98,10 @@ def test_counts_come_back_bit_by_bit(tmp_path, dtype):
 @pytest.mark.parametrize("dtype", [">f4", "float64"])
 def test_other_floats_keep_their_type(tmp_path, values, dtype):
     path = store(
-        tmp_path / "a.zarr", values.astype(dtype), SarCodec.wanted(max_error=0.5, bands=BOTH), chunks=(2, 128, 128)
+        tmp_path / "a.zarr",
+        values.astype(dtype),
+        SarCodec(ChunkSettings.wanted(max_error=0.5, bands=BOTH)),
+        chunks=(2, 128, 128),
     )
     back = zarr.open_array(path / "sigma0")[:]
     assert back.dtype.itemsize == np.dtype(dtype).itemsize
@@ -100,7 +109,7 @@ def test_other_floats_keep_their_type(tmp_path, values, dtype):
 
 
 def test_a_flipped_byte_within_a_shard_is_noticed(tmp_path, values):
-    codec = SarCodec.wanted(max_error=0.5, bands=BOTH)
+    codec = SarCodec(ChunkSettings.wanted(max_error=0.5, bands=BOTH))
     path = store(tmp_path / "a.zarr", values, codec, chunks=(2, 128, 128), shards=(2, 256, 256))
     shard = path / "sigma0" / "c" / "0" / "0" / "0"
     content = bytearray(shard.read_bytes())
@@ -111,7 +120,7 @@ def test_a_flipped_byte_within_a_shard_is_noticed(tmp_path, values):
 
 
 def test_metadata_holds_numbers_and_comes_back(tmp_path, values):
-    codec = SarCodec.wanted(max_error=0.25, bands=BOTH)
+    codec = SarCodec(ChunkSettings.wanted(max_error=0.25, bands=BOTH))
     path = store(tmp_path / "a.zarr", values, codec, chunks=(2, 128, 128))
     said = json.loads((path / "sigma0" / "zarr.json").read_text())["codecs"][0]
     assert said == {
@@ -139,12 +148,14 @@ def test_newer_or_foreign_metadata_fails_clearly(configuration, error, message):
 @pytest.mark.parametrize("wish", [{"quality": 5, "max_error": 1.0}, {"quality": 12}])
 def test_wishes_are_checked(wish):
     with pytest.raises(UsageError):
-        SarCodec.wanted(**wish)
+        SarCodec(ChunkSettings.wanted(**wish))
 
 
 def test_a_chunk_that_does_not_stack_its_bands_is_an_error(tmp_path, values):
     with pytest.raises(UsageError, match="does not stack VV, VH"):
-        store(tmp_path / "a.zarr", values, SarCodec.wanted(max_error=1.0, bands=BOTH), chunks=(1, 128, 128))
+        store(
+            tmp_path / "a.zarr", values, SarCodec(ChunkSettings.wanted(max_error=1.0, bands=BOTH)), chunks=(1, 128, 128)
+        )
 
 
 def test_entry_points_name_the_plug_ins():

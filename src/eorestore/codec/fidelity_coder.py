@@ -121,10 +121,11 @@ class FidelityCoder:
         levels = np.floor(size + _START).astype(np.int64)
         levels[0, 0] = nearest[0, 0]
         negative = scaled < 0
+        rings = _last_ring(nearest)
         for _ in range(_ROUNDS):
             fresh = BandContext(context.grid, step_index=step_index(self.step), before=context.before)
             levels[0, 0] = nearest[0, 0]
-            numbers = _numbers(self.model, fresh, np.where(negative, -levels, levels))
+            numbers = _numbers(self.model, fresh, np.where(negative, -levels, levels), rings=rings)
             levels = self._cheapest(size, nearest, numbers)
         levels[0, 0] = nearest[0, 0]
         return np.where(negative, -levels, levels)
@@ -217,15 +218,21 @@ def _groups(shape: tuple[int, ...]) -> NDArray[np.intp]:
     return np.where(rings > 0, np.searchsorted(_GROUP_ENDS, rings), _GROUPS)
 
 
+def _last_ring(levels: NDArray[np.int64]) -> int:
+    """The last ring of frequencies in which a level is not nought."""
+    frequency = np.add.outer(*(np.arange(count) for count in levels.shape[:2]))
+    return int((frequency * np.any(levels, axis=(2, 3))).max())
+
+
 def _numbers(
-    model: FidelityModel, context: BandContext, levels: NDArray[np.int64], *, rings: int | None = None
+    model: FidelityModel, context: BandContext, levels: NDArray[np.int64], *, rings: int
 ) -> NDArray[np.uint16]:
     """The table of every coefficient up to a ring, given those before it, in the grid's shape; 0 for the others."""
     flat = context.padded(np.abs(levels))
     numbers = np.zeros(flat.size, np.uint16)
     context.tell_constants(np.abs(predicted_away(levels[0, 0])))
     for step in context.steps():
-        if rings is None or step.ring <= rings:
+        if step.ring <= rings:
             numbers[step.places] = model.network(context.features(step))
             context.tell(step, flat[step.places])
     return context.unpadded(numbers)
@@ -236,8 +243,7 @@ def _code(
 ) -> tuple[BandHead, BandContext, NDArray[np.uint16]]:
     left = predicted_away(levels[0, 0])
     table = _best_table(model.tables, left)
-    frequency = np.add.outer(*(np.arange(count) for count in levels.shape[:2]))
-    rings = int((frequency * np.any(levels, axis=(2, 3))).max())
+    rings = _last_ring(levels)
     numbers = _numbers(model, context, levels, rings=rings)
     if encoder is not None:
         _put(encoder, left.reshape(-1), np.full(left.size, table, np.uint16))

@@ -1,10 +1,11 @@
 """What an .eoz file says of itself before the first tile, as bytes and back; knows no pixel, coder or GIS library.
 
-    mode, coder, flags, tile side | parameters of the mode | model stamp | size | bands with units | type of values,
-    scale, offset, nodata | CRS | transform | tags
+    mode and coder | flags and tile side | parameters of the mode | model stamp | size | bands with units |
+    type of values, scale, offset, nodata | CRS | transform | tags
 
-Integers are varints, decimals the shortest that read back equal (`fields`). Numbers in the file are positions in the
-tables below: append to them, never change them.
+Integers are varints, decimals the shortest that read back equal (`fields`). The first two bytes hold two numbers each:
+mode and coder four bits, flags six and the tile two. Of a transform without rotation and with square pixels, three
+numbers are written. Numbers in the file are positions in the tables below: append to them, never change them.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _MOST_PIXELS = 1 << 40
 _MOST_BANDS = 1 << 8
 _MOST_TAGS = 16 << 20
 _MOST_WKT = 1 << 20
-_HAS_SCALE, _HAS_NODATA, _HAS_WKT, _HAS_TAGS = 1, 2, 4, 8
+_HAS_SCALE, _HAS_NODATA, _HAS_WKT, _HAS_TAGS, _NORTH_UP = 1, 2, 4, 8, 16
 _Item = TypeVar("_Item")
 
 
@@ -78,13 +79,15 @@ def pack_header(header: Header) -> bytes:
     """The header as bytes."""
     encoding, tags = header.encoding, json.dumps(dict(header.tags), ensure_ascii=False).encode()
     scaled = (encoding.scale, encoding.offset) != (1.0, 0.0)
+    three = header.transform[0], header.transform[2], header.transform[5]
     flags = (
         scaled * _HAS_SCALE
         | (encoding.nodata is not None) * _HAS_NODATA
         | isinstance(header.crs, str) * _HAS_WKT
         | bool(header.tags) * _HAS_TAGS
+        | (header.transform == _north_up(*three)) * _NORTH_UP
     )
-    parts = [bytes([header.mode, header.coder, flags, TILES.index(header.tile)])]
+    parts = [bytes([header.mode << 4 | header.coder, flags << 2 | TILES.index(header.tile)])]
     parts += [bytes([len(header.parameters)]), *map(put_number, header.parameters), put_bytes(header.stamp)]
     parts += [put_varint(header.size[0]), put_varint(header.size[1]), put_varint(len(header.bands))]
     for band in header.bands:
@@ -100,7 +103,7 @@ def pack_header(header: Header) -> bytes:
         parts += [put_varint(len(plain)), put_bytes(deflate(plain))]
     else:
         parts.append(put_varint(header.crs))
-    parts += map(put_number, header.transform)
+    parts += map(put_number, three if flags & _NORTH_UP else header.transform)
     if header.tags:
         parts += [put_varint(len(tags)), put_bytes(deflate(tags))]
     return b"".join(parts)
@@ -108,8 +111,9 @@ def pack_header(header: Header) -> bytes:
 
 def unpack_header(fields: Fields) -> Header:
     """The header at the front of `fields`. Raises CodecError where it is damaged or of a newer version."""
-    mode, coder, flags, tile = fields.take(4)
-    if flags >= 2 * _HAS_TAGS or tile >= len(TILES):
+    first, second = fields.take(2)
+    mode, coder, flags, tile = first >> 4, first & 15, second >> 2, second & 3
+    if flags >= 2 * _NORTH_UP or tile >= len(TILES):
         raise CodecError("the file uses a feature that this eorestore does not know", fix="install a newer eorestore")
     parameters = tuple(fields.number() for _ in range(fields.byte()))
     stamp = fields.bytes()
@@ -123,10 +127,19 @@ def unpack_header(fields: Fields) -> Header:
     scale, offset = (fields.number(), fields.number()) if flags & _HAS_SCALE else (1.0, 0.0)
     nodata = fields.number() if flags & _HAS_NODATA else None
     crs = _inflated(fields, _MOST_WKT) if flags & _HAS_WKT else fields.varint()
-    a, b, c, d, e, f = (fields.number() for _ in range(6))
+    if flags & _NORTH_UP:
+        transform = _north_up(fields.number(), fields.number(), fields.number())
+    else:
+        a, b, c, d, e, f = (fields.number() for _ in range(6))
+        transform = (a, b, c, d, e, f)
     tags = _unpack_tags(_inflated(fields, _MOST_TAGS)) if flags & _HAS_TAGS else {}
     encoding = Encoding(dtype, scale, offset, nodata)
-    return Header(mode, coder, size, bands, encoding, crs, (a, b, c, d, e, f), parameters, stamp, TILES[tile], tags)
+    return Header(mode, coder, size, bands, encoding, crs, transform, parameters, stamp, TILES[tile], tags)
+
+
+def _north_up(side: float, left: float, top: float) -> Transform:
+    """The transform of square pixels without rotation, row 0 in the north."""
+    return side, 0.0, left, 0.0, -side, top
 
 
 def _unpack_bands(fields: Fields, count: int) -> BandSet:

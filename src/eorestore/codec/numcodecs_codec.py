@@ -28,24 +28,6 @@ class SarCodec(Codec):  # type: ignore[misc]  # numcodecs has no types
     def __init__(self, settings: ChunkSettings, *, nodata: float | None = None) -> None:
         self.settings, self.nodata = settings, nodata
 
-    @classmethod
-    def wanted(
-        cls,
-        *,
-        quality: float | None = None,
-        max_error: float | None = None,
-        lossless: bool = False,
-        quicklook: bool = False,
-        unit: str = "decibel",
-        bands: tuple[str, ...] = (),
-        nodata: float | None = None,
-    ) -> SarCodec:
-        """The codec that keeps a promise; arguments as in `ChunkSettings.wanted`. Raises UsageError and UnitError."""
-        settings = ChunkSettings.wanted(
-            quality=quality, max_error=max_error, lossless=lossless, quicklook=quicklook, unit=unit, bands=bands
-        )
-        return cls(settings, nodata=nodata)
-
     def encode(self, buf: Any) -> bytes:  # noqa: ANN401 - whatever holds an array
         """A chunk as bytes. Raises UsageError and DataError."""
         from eorestore.codec.chunk import encode_chunk

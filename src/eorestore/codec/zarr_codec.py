@@ -1,6 +1,6 @@
 """The codec as a Zarr v3 serializer: `xr.open_zarr` reads such arrays where eorestore is installed; light to import.
 
-    codec = SarCodec.wanted(max_error=0.5, bands=("VV", "VH"))
+    codec = SarCodec(ChunkSettings.wanted(max_error=0.5, bands=("VV", "VH")))
     dataset.to_zarr(path, zarr_format=3, encoding={"sigma0": {
         "serializer": codec, "compressors": (), "chunks": (2, 512, 512), "shards": (2, 4096, 4096)}})
 
@@ -33,24 +33,6 @@ class SarCodec(ArrayBytesCodec):
 
     settings: ChunkSettings
     is_fixed_size = False
-
-    @classmethod
-    def wanted(
-        cls,
-        *,
-        quality: float | None = None,
-        max_error: float | None = None,
-        lossless: bool = False,
-        quicklook: bool = False,
-        unit: str = "decibel",
-        bands: tuple[str, ...] = (),
-    ) -> Self:
-        """The codec that keeps a promise; arguments as in `ChunkSettings.wanted`. Raises UsageError and UnitError."""
-        return cls(
-            ChunkSettings.wanted(
-                quality=quality, max_error=max_error, lossless=lossless, quicklook=quicklook, unit=unit, bands=bands
-            )
-        )
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
