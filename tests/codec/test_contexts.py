@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from eorestore.codec.block_transform import BlockGrid
-from eorestore.codec.contexts import FEATURES, BandContext, IntegerNetwork, Logarithms
+from eorestore.codec.contexts import FEATURES, LARGEST_FEATURE, BandContext, IntegerNetwork, Logarithms
+from eorestore.codec.fidelity_model import read_model
+from eorestore.errors import CodecError
 
 
 def network(seed: int, *, tables: int = 40) -> IntegerNetwork:
@@ -94,11 +96,43 @@ def test_the_network_gives_the_same_tables_row_by_row_and_in_any_order() -> None
     assert np.array_equal(np.concatenate([net(features[row : row + 1]) for row in range(200)]), whole[:200])
 
 
-def test_integer_arithmetic_stays_exact_at_its_largest() -> None:
-    # 2^53 is the largest integer below which a float64 holds all; see the module's first lines.
-    largest_weight, largest_feature, width = 2**14 * 64, 2**12, 64
-    assert largest_weight * largest_feature * FEATURES < 2**53
-    assert largest_weight * (1 << 24) * width < 2**53
+def test_no_feature_is_larger_than_the_network_counts_on() -> None:
+    grid = BlockGrid.over(70, 97)
+    levels = np.where(grid.present, 10**6, 0).astype(np.int64)
+    first = BandContext(grid, step_index=255)
+    flat = first.padded(levels)
+    first.tell_constants(levels[0, 0])
+    for step in first.steps():
+        first.tell(step, flat[step.places])
+    largest = max(np.abs(rows).max() for before in (None, first) for rows in features_of(grid, levels, before))
+    assert LARGEST_FEATURE / 2 < largest <= LARGEST_FEATURE
+
+
+def in_whole_numbers(net: IntegerNetwork, features: np.ndarray) -> list[int]:
+    """The network in Python's integers, which nothing rounds."""
+    values, unit = features.astype(object), 5  # a feature is in 1/32
+    for matrix, bias in zip(net.weights[:-1], net.biases[:-1], strict=True):
+        sums = values.dot(matrix.astype(object)) + bias.astype(object)
+        values = np.vectorize(lambda value, shift=6 + unit: min(max(value >> shift, 0), 1 << 24), otypes=[object])(sums)
+        unit = 8
+    last = (values.dot(net.weights[-1].astype(object)) + net.biases[-1].astype(object))[:, 0]
+    return [min(max((value + (1 << 13 + unit)) >> (14 + unit), 0), net.tables - 1) for value in last.tolist()]
+
+
+@pytest.mark.parametrize("largest", [64, 300, LARGEST_FEATURE])
+def test_the_shipped_network_does_what_whole_numbers_do(largest: int) -> None:
+    shipped = read_model().network
+    features = np.random.default_rng(largest).integers(0, largest + 1, (400, FEATURES)).astype(np.int32)
+    assert shipped(features).tolist() == in_whole_numbers(shipped, features)
+
+
+def test_a_network_whose_sums_could_be_rounded_is_refused() -> None:
+    net = network(5)
+    large = np.full_like(net.weights[1], 1 << 27)
+    with pytest.raises(CodecError, match="layer 1 of the context network has sums beyond 2"):
+        IntegerNetwork((net.weights[0], large, net.weights[2]), net.biases, net.tables)
+    with pytest.raises(CodecError, match="layer 0 of the context network"):
+        IntegerNetwork(net.weights, (net.biases[0] - (1 << 53), *net.biases[1:]), net.tables)
 
 
 def test_no_logarithm_depends_on_how_a_machine_rounds() -> None:

@@ -2,7 +2,8 @@
 
     python tests/golden/make_scenes.py
 
-Beside every file NAME.eoz stands NAME.npy: what it decodes to, as float32.
+Beside every file NAME.eoz stands NAME.npy: what it decodes to, as float32; and NAME.symbols: the SHA-256 of its
+symbols (tests/decoded_symbols.py).
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ import numpy as np
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
+from decoded_symbols import decoded  # noqa: E402
 from eorestore.codec import fallback  # noqa: E402
 from eorestore.codec.modes import Wish  # noqa: E402
 from eorestore.codec.scene import compress_scene  # noqa: E402
 from eorestore.codec.source import RasterSource  # noqa: E402
-from eorestore.codec.stored_scene import StoredScene  # noqa: E402
 from small_sar import sar_raster  # noqa: E402
 
 WISHES = {
@@ -43,11 +44,14 @@ def main() -> None:
     fallback.MOST_VALUES = 0
     for name, wish in WISHES.items():
         path = HERE / f"{name}.eoz"
-        if path.exists():
-            continue
-        compress_scene(RasterSource(scene(), {"DATETIME": "2021-05-10"}), path, wish, tile=256)
-        with StoredScene(path) as stored:
-            np.save(path.with_suffix(".npy"), stored.read_raw())
+        fresh = not path.exists()
+        if fresh:
+            compress_scene(RasterSource(scene(), {"DATETIME": "2021-05-10"}), path, wish, tile=256)
+        symbols, values = decoded(path)
+        if fresh:
+            np.save(path.with_suffix(".npy"), values)
+        if fresh or not path.with_suffix(".symbols").exists():
+            path.with_suffix(".symbols").write_text(f"{symbols}\n")
 
 
 if __name__ == "__main__":

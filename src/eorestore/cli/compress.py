@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from eorestore.codec.preset_figures import preset_help
+
 if TYPE_CHECKING:
     from eorestore.cli.progress import Progress
     from eorestore.codec.modes import Wish
@@ -36,7 +38,7 @@ def compress(
     ] = None,
     lossless: Annotated[bool, typer.Option("--lossless", help="Integers as they are; floats to 0.01 dB.")] = False,
     quicklook: Annotated[bool, typer.Option("--quicklook", help="Smallest; speckle is lost, means are kept.")] = False,
-    preset: Annotated[str | None, typer.Option(help="archive, downlink, extreme or preview.")] = None,
+    preset: Annotated[str | None, typer.Option(help=preset_help())] = None,
     check: Annotated[bool, typer.Option("--check", help="Decode the file again and print its errors.")] = False,
     bands: Annotated[str | None, typer.Option(metavar="VV,VH", help="Band names in file order.")] = None,
     unit: Annotated[

@@ -20,10 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eorestore.codec.block_transform import BlockGrid
+from eorestore.errors import CodecError
 
 Number = TypeVar("Number", bound=np.generic)
 FEATURES = 28
 LARGEST = 255  # magnitudes are told apart up to here
+LARGEST_FEATURE = 1 << 13  # what no feature exceeds: one is 60 logarithms of at most 128
 LOG_UNIT = 16  # logarithms of base 2 in sixteenths
 POSITIONS = 64  # frequencies are told apart as so many parts of the Nyquist frequency
 MARGIN = 3  # lower frequencies that are looked at
@@ -31,6 +33,7 @@ _OWN = ((1, 0), (0, 1), (1, 1), (2, 0), (0, 2), (2, 1), (1, 2), (3, 0), (0, 3), 
 _FLOAT_UNIT = 32.0  # one unit of the network's input, as it was trained
 _WEIGHT_BITS, _KEPT_BITS = 14, 8
 _LARGEST_ACTIVATION = float(1 << 24)
+_EXACT = 1 << 53  # float64 holds every integer below
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,11 +41,23 @@ class IntegerNetwork:
     """Features (n, FEATURES) to table numbers (n,): three layers of integer weights, ReLU and shifts between them.
 
     weights, biases: int32 and int64 arrays, one a layer. tables: numbers are 0 ... tables - 1.
+    Raises CodecError for weights so large that a sum might be rounded.
     """
 
     weights: tuple[NDArray[np.int32], ...]
     biases: tuple[NDArray[np.int64], ...]
     tables: int
+
+    def __post_init__(self) -> None:
+        largest = LARGEST_FEATURE
+        for layer, (matrix, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            sums = [int(column) * largest for column in np.abs(matrix.astype(np.int64)).sum(axis=0)]
+            if max(sums) + max(abs(int(value)) for value in bias) >= _EXACT:
+                raise CodecError(
+                    f"layer {layer} of the context network has sums beyond 2^53, which would be rounded",
+                    fix="reinstall eorestore, or fit the coder again with smaller weights",
+                )
+            largest = int(_LARGEST_ACTIVATION)
 
     @classmethod
     def quantised(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eorestore.codec.container import ContainerReader
-from eorestore.codec.decibel import own_mark
+from eorestore.codec.decibel import Observed, own_mark
+from eorestore.codec.seams import OPPOSITE, REACH, SIDES, line_at, smoothed
 from eorestore.codec.tile import TilePipe
 from eorestore.codec.tile_coder import coder_entry
 from eorestore.errors import CodecError, DataError
@@ -20,7 +22,11 @@ from eorestore.raster import BandSet, Grid, Raster, Window
 from eorestore.raster.encoding import Encoding
 from eorestore.raster.files.crs import wkt_of
 
+THREADS = 2  # tiles that are decoded at a time
 _NAMED = 8  # damaged tiles that an error spells out
+
+Place = tuple[int, int]
+"""Row and column of a tile."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +45,17 @@ class DamagedTile:
 
 
 class StoredScene:
-    """An open .eoz file. keep_going: damaged tiles become nodata and are listed in `damaged`, instead of an error.
+    """An open .eoz file.
 
+    keep_going: damaged tiles become nodata and are listed in `damaged`, instead of an error.
+    seams: False leaves the tiles of lossy modes just as they were coded, without `codec.seams` at their borders.
     Raises DataError where the file is none, CodecError where its header is damaged or of a newer version.
     """
 
-    def __init__(self, file: Path | BinaryIO, *, keep_going: bool = False) -> None:
+    def __init__(self, file: Path | BinaryIO, *, keep_going: bool = False, seams: bool = True) -> None:
         self.keep_going = keep_going
         self.damaged: dict[tuple[int, int], DamagedTile] = {}
+        self._decoded: dict[Place, Observed | DamagedTile] = {}
         if isinstance(file, Path):
             try:
                 self._file: BinaryIO = file.open("rb")
@@ -64,6 +73,7 @@ class StoredScene:
             self._file.close()
             raise
         self.grid = Grid(wkt, self.header.transform, *self.header.size)
+        self._reach = REACH if seams and not self.pipe.integers else 0
 
     @property
     def bands(self) -> BandSet:
@@ -104,16 +114,16 @@ class StoredScene:
         window = window or self.whole
         self._check(window)
         values = np.empty((len(self.bands), *window.size), self.pipe.dtype)
+        touched = list(self._touched(window))
+        beside = {tile: self._beside(tile, window) for tile in touched}
+        self._decode([*touched, *(place for places in beside.values() for place in places.values())])
         found: list[DamagedTile] = []
-        for row, column in self._touched(window):
-            place = self.header.tile_window(row, column)
-            top, left = max(place.row, window.row), max(place.column, window.column)
-            bottom = min(place.row + place.height, window.row + window.height)
-            right = min(place.column + place.width, window.column + window.width)
-            both = Window(top, left, bottom - top, right - left)
+        for tile in touched:
+            place = self.header.tile_window(*tile)
+            both = _common(place, window)
             inside, target = both.relative_to(place), both.relative_to(window)
-            tile = self._tile(row, column, found)
-            values[:, target.rows, target.columns] = tile[:, inside.rows, inside.columns]
+            stored = self._tile(tile, beside[tile], found)
+            values[:, target.rows, target.columns] = stored[:, inside.rows, inside.columns]
         if found and not self.keep_going:
             raise damage_error(found)
         self.damaged.update({(tile.row, tile.column): tile for tile in found})
@@ -140,8 +150,9 @@ class StoredScene:
     def check(self) -> tuple[DamagedTile, ...]:
         """Decode every tile of the file and return those that are damaged."""
         found: list[DamagedTile] = []
-        for row, column in self._touched(self.whole):
-            self._tile(row, column, found)
+        for tile in self._touched(self.whole):
+            self._decode([tile])
+            self._tile(tile, {}, found)
         return tuple(found)
 
     def close(self) -> None:
@@ -156,24 +167,74 @@ class StoredScene:
     ) -> None:
         self.close()
 
-    def _touched(self, window: Window) -> Iterator[tuple[int, int]]:
+    def _touched(self, window: Window) -> Iterator[Place]:
         """Row and column of every tile that shares a pixel with a window."""
         side = self.header.tile or max(self.header.size)
         for row in range(window.row // side, (window.row + window.height - 1) // side + 1):
             for column in range(window.column // side, (window.column + window.width - 1) // side + 1):
                 yield row, column
 
-    def _tile(self, row: int, column: int, found: list[DamagedTile]) -> NDArray[Any]:
-        """Decoded values of a tile; where it is damaged it is added to `found` and its values are gaps."""
-        place = self.header.tile_window(row, column)
+    def _beside(self, tile: Place, window: Window) -> dict[str, Place]:
+        """The sides of a tile at which the window comes so near to a neighbour that this one matters."""
+        place = self.header.tile_window(*tile)
+        both = _common(place, window)
+        distances = {
+            "above": both.row - place.row,
+            "below": place.row + place.height - both.row - both.height,
+            "left": both.column - place.column,
+            "right": place.column + place.width - both.column - both.width,
+        }
+        rows, columns = self.header.tile_grid
+        near = {side: (tile[0] + SIDES[side][0], tile[1] + SIDES[side][1]) for side in SIDES}
+        return {
+            side: (row, column)
+            for side, (row, column) in near.items()
+            if distances[side] < self._reach and 0 <= row < rows and 0 <= column < columns
+        }
+
+    def _decode(self, tiles: Iterable[Place]) -> None:
+        """Have these tiles decoded, and no others kept: the next strip finds those that it shares with this one."""
+        kept = {tile: self._decoded[tile] for tile in tiles if tile in self._decoded}
+        missing = [tile for tile in dict.fromkeys(tiles) if tile not in kept]
+        contents = [self._content(tile) for tile in missing]
+        with ThreadPoolExecutor(THREADS, "eorestore-tiles") as pool:
+            decoded = pool.map(self._unpacked, missing, contents)
+            self._decoded = {**kept, **dict(zip(missing, decoded, strict=True))}
+
+    def _content(self, tile: Place) -> bytes | CodecError:
         try:
-            return self.pipe.decode(self._container.tile(row, column), place.size)
+            return self._container.tile(*tile)
         except CodecError as error:
-            found.append(DamagedTile(row, column, place, error.message))
+            return error
+
+    def _unpacked(self, tile: Place, content: bytes | CodecError) -> Observed | DamagedTile:
+        place = self.header.tile_window(*tile)
+        try:
+            if isinstance(content, CodecError):
+                raise content
+            observed = self.pipe.unpack(content, place.size)
+        except CodecError as error:
+            return DamagedTile(*tile, place, error.message)
+        return replace(observed, values=observed.values.astype(np.float32)) if self._reach else observed
+
+    def _tile(self, tile: Place, beside: Mapping[str, Place], found: list[DamagedTile]) -> NDArray[Any]:
+        """Stored values of a tile that was decoded; where it is damaged it is added to `found`, and they are gaps."""
+        observed = self._decoded[tile]
+        if isinstance(observed, Observed):
+            lines = {
+                side: line_at(neighbour, OPPOSITE[side])
+                for side, place in beside.items()
+                if isinstance(neighbour := self._decoded[place], Observed)
+            }
+            try:
+                return self.pipe.stored(smoothed(observed, lines, step=self.pipe.step) if lines else observed)
+            except CodecError as error:
+                observed = DamagedTile(*tile, self.header.tile_window(*tile), error.message)
+        found.append(observed)
         mark = own_mark(self.header.encoding)
         if np.dtype(self.pipe.dtype).kind != "f" and not np.isfinite(mark):
             mark = 0.0
-        return np.full((len(self.bands), *place.size), mark).astype(self.pipe.dtype)
+        return np.full((len(self.bands), *observed.window.size), mark).astype(self.pipe.dtype)
 
     def _check(self, window: Window) -> None:
         height, width = self.header.size
@@ -184,6 +245,14 @@ class StoredScene:
                 f"{window.column + window.width - 1} does not lie in the scene of {height} x {width} pixels",
                 fix="give COL ROW WIDTH HEIGHT inside it",
             )
+
+
+def _common(one: Window, other: Window) -> Window:
+    """The pixels of both windows, which share some."""
+    top, left = max(one.row, other.row), max(one.column, other.column)
+    bottom = min(one.row + one.height, other.row + other.height)
+    right = min(one.column + one.width, other.column + other.width)
+    return Window(top, left, bottom - top, right - left)
 
 
 def damage_error(found: Sequence[DamagedTile]) -> CodecError:

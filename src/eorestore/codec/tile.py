@@ -119,7 +119,10 @@ class TilePipe:
 
     def decode(self, tile: bytes, size: tuple[int, int]) -> NDArray[Any]:
         """Stored values (band, y, x) of a tile of (height, width). Raises CodecError."""
-        observed = self.unpack(tile, size)
+        return self.stored(self.unpack(tile, size))
+
+    def stored(self, observed: Observed) -> NDArray[Any]:
+        """What `unpack` gave as stored values (band, y, x). Raises CodecError."""
         if self.step:
             return raw_from_decibel(observed, self.header.encoding, self.unit)
         limits = np.iinfo(self.dtype)

@@ -4,6 +4,7 @@ A README marks where tables stand; what is between the marks is written by `rend
 
     <!-- table: NAME -->                  the table, or the mean scores, of results/NAME.json
     <!-- table: NAME:psnr_cloud -->       one score of an evaluation or comparison, models by covers; of a study, by row
+    <!-- table: NAME:targets -->          what qualities cost, of a record of SAR codecs
     <!-- end table -->
 
 `python -m eorestore.reports.tables README.md results` writes them.
@@ -20,16 +21,19 @@ from typing import Any
 
 from eorestore.errors import DataError
 from eorestore.experiments.record import read_record
+from eorestore.experiments.study_summary import read_summary
 from eorestore.reports.comparison_tables import comparison_by_cover, comparison_table
 from eorestore.reports.evaluation_tables import mean_scores, models_by_covers
 from eorestore.reports.provenance import provenance
+from eorestore.reports.sar_tables import target_table
 from eorestore.reports.study_tables import score_by_row, score_table
 from eorestore.reports.table import Table, to_markdown
 from eorestore.reports.writing import write_complete
 
 _WITH_SOURCE = ("study", "comparison")  # records whose tables name commit, machine and data
 _MARKED = re.compile(
-    r"(?P<open><!-- table: (?P<record>[^\s:>]+)(?::(?P<score>\w+))? -->\n)(?P<body>.*?)(?P<close><!-- end table -->)",
+    r"(?P<open><!-- table: (?P<record>[^\s:>]+)(?::(?P<score>[\w.]+))? -->\n)"
+    r"(?P<body>.*?)(?P<close><!-- end table -->)",
     re.DOTALL,
 )
 
@@ -37,17 +41,21 @@ _MARKED = re.compile(
 def table_of(record: Mapping[str, Any], *, score: str | None = None) -> Table:
     """The table of a JSON object: its `columns` and `rows`, or that of an evaluation, a study or a comparison.
 
-    score: one score of these, models by covers, or rows of a study. Without it, all metrics over whole scenes, those
-    inside cloud of a study, or all scores of a comparison. Raises DataError.
+    score: one score of these, models by covers, or rows of a study; or `targets` of SAR codecs. Without it, all metrics
+    over whole scenes, those that lead a study, or all scores of a comparison. A study that has a final split shows
+    that. Raises DataError.
     """
     if "kind" in record and "scores" in record:
         record = record["scores"]
     if "aggregates" in record:
         return models_by_covers(record, score) if score else mean_scores(record)
     if "results" in record and "reference" in record:
-        return score_by_row(record, score) if score else score_table(record)
+        scores = read_summary(record.get("final", record))
+        return score_by_row(scores, score) if score else score_table(scores)
     if "differences" in record and "profiles" in record:
         return comparison_by_cover(record, score) if score else comparison_table(record)
+    if score == "targets" and "lossy" in record:
+        return target_table(record)
     if score is None and "columns" in record and "rows" in record:
         return Table(tuple(record["columns"]), tuple(tuple(row) for row in record["rows"]))
     raise DataError(
