@@ -1,4 +1,4 @@
-"""Draws docs/pictures from the package's own invented scenes; knows no page.
+"""Draws docs/pictures from the package's own invented scenes, and one from a record; knows no page.
 
 python docs/make_pictures.py
 """
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from eorestore.data.cloud_simulation import CloudSettings, SimulatedClouds, simulate_clouds
 from eorestore.data.synthetic_scene import SceneSettings, SyntheticScene, synthetic_scene
+from eorestore.experiments.record import read_record
 from eorestore.layers.windows import cut_windows, cyclic_shift, merge_windows
 from eorestore.metrics.fidelity import psnr, ssim
 from eorestore.models.model import SceneSample
@@ -24,6 +25,7 @@ from eorestore.processing.normalize import backscatter_scaling
 from eorestore.processing.units import decibel_to_power
 from eorestore.raster import Raster
 from eorestore.reports.picture import Stretch, class_picture, picture
+from eorestore.reports.sar_report import codec_figure
 from eorestore.tiling.compositing import membrane
 
 if TYPE_CHECKING:
@@ -157,6 +159,12 @@ def rate_distortion() -> Figure:
     return figure
 
 
+def sar_rate_distortion() -> Figure:
+    """PSNR30 and SSIM over bits a pixel: our codec and others, on the public test bands."""
+    record = read_record(FOLDER.parents[1] / "results" / "sar-codecs.json")
+    return codec_figure(record.scores)
+
+
 def offset() -> Figure:
     """B03 as DN, before and from baseline 04.00 on."""
     from matplotlib.figure import Figure as Canvas
@@ -215,6 +223,7 @@ PICTURES: Mapping[str, Callable[[], Figure]] = {
     "residual.png": residual,
     "attention.png": attention,
     "rate_distortion.png": rate_distortion,
+    "sar-rate-distortion.png": sar_rate_distortion,
     "offset.png": offset,
     "seam.png": seam,
 }

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from eorestore.experiments.latent_scores import STEPS, band_scores, latent_point
 from eorestore.experiments.score_text import format_score, is_higher_better, is_ordered
 from eorestore.experiments.scoring import scoring_of
 from eorestore.experiments.study import load_study
-from eorestore.experiments.study_plan import check_parameters
+from eorestore.experiments.study_plan import check_parameters, run_key, training_key
 from eorestore.models.checkpoint import save_checkpoint
 from eorestore.models.sar_autoencoder import SarAutoencoder
 from eorestore.models.table import build_model
@@ -99,6 +100,16 @@ def test_scores_at_a_rate_lie_between_the_points_around_it(passing, band):
     assert scores["bpp_int8"] == next(point.bpp for point in points if point.storage == "int8")
 
 
+def test_the_rate_of_the_coded_latent_is_where_it_comes_within_a_tenth_of_a_decibel(passing, band):
+    points = [point for point in latent_points(passing, band, metrics=("psnr30",)) if point.storage == "coded"]
+    ceiling = replace(points[1], storage="float32", scores={"psnr30": points[1].scores["psnr30"] + 0.1})
+    scores = band_scores([ceiling, *points], metrics=("psnr30",))
+    assert scores["bpp_coded"] == pytest.approx(points[1].bpp)
+    worse = replace(ceiling, scores={"psnr30": points[0].scores["psnr30"] + 3})
+    assert math.isnan(band_scores([worse, *points], metrics=("psnr30",))["bpp_coded"])
+    assert "bpp_coded" not in band_scores(points, metrics=("psnr30",))
+
+
 def test_a_checkpoint_is_scored_over_the_bands_of_a_manifest(tmp_path):
     model = build_model("sar-autoencoder", SMALL, seed=1)
     processor = sar_processor("VV")
@@ -160,6 +171,36 @@ def test_a_study_of_bands_trains_scores_and_sums_up(tmp_path, monkeypatch):
     assert "cloud" not in page
     again = ablate(study, out=tmp_path / "out", resume=True)
     assert again.counts["done"] == 2
+
+
+def test_the_final_split_is_scored_apart_and_decides_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lines = manifest(tmp_path).read_text().replace("s2_VH,p2,validation", "s2_VH,p2,test")
+    (tmp_path / "bands.csv").write_text(lines)
+    wanted = STUDY["evaluate"] | {"final": "test"}
+    (tmp_path / "bands.yaml").write_text(yaml.safe_dump(STUDY | {"evaluate": wanted}))
+    study = load_study(tmp_path / "bands.yaml")
+    ablate(study, out=tmp_path / "out", only=["A"])
+    scores = json.loads((tmp_path / "out" / "A-seed0.json").read_text())["scores"]
+    assert [row["scene"] for row in scores["rows"]] == ["s1_VV"]
+    assert [(row["scene"], row["model"]) for row in scores["final"]["rows"]] == [("s2_VH", "A-seed0")]
+    assert {point["band"] for point in scores["final"]["points"]} == {"s2_VH"}
+    summary = json.loads((tmp_path / "out" / "study.json").read_text())["scores"]
+    first, final = (found["results"][0]["scores"]["psnr30"]["mean"] for found in (summary, summary["final"]))
+    assert first == scores["rows"][0]["scores"]["psnr30"]
+    assert final == scores["final"]["rows"][0]["scores"]["psnr30"] != first
+    assert "## On the test split, by which nothing was chosen" in (tmp_path / "out" / "study.md").read_text()
+    plain = load_study(tmp_path / "bands.yaml", ["evaluate.final=null"])
+    keys = [training_key(each, each.row("A"), 0) for each in (study, plain)]
+    assert keys[0] == keys[1]
+    assert "final" not in run_key(plain, plain.row("A"), 0)["evaluate"]  # as in records of before
+
+
+def test_a_final_split_that_is_the_first_one_is_refused(tmp_path):
+    manifest(tmp_path)
+    (tmp_path / "bands.yaml").write_text(yaml.safe_dump(STUDY))
+    with pytest.raises(ConfigError, match=r"evaluate\.split is already"):
+        load_study(tmp_path / "bands.yaml", ["evaluate.split=test", "evaluate.final=test"])
 
 
 def test_a_study_of_unknown_scores_or_no_bands_stops_before_it_trains(tmp_path, monkeypatch):

@@ -131,6 +131,81 @@ def write_study_records(
     return records
 
 
+BAND_PLACES = {"validation": ("x_VV", "y_VH"), "test": ("p_VV", "q_VV", "q_VH")}
+LATENT = {"name": "sar-autoencoder", "settings": {"latent": 16}}
+RATES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # of the coded latents
+
+
+def sar_study(rows: Sequence[StudyRow], *, reference: str, name: str = "latents") -> Study:
+    """A study of compression that is scored on validation bands, and on the test bands at last."""
+    base = {
+        **BASE,
+        "task": "sar-compression",
+        "processor": "sar-vv",
+        "model": LATENT,
+        "data": {"manifest": "bands.csv"},
+    }
+    wanted = StudyEvaluation(metrics=("psnr30", "ssim", "enl_ratio", "epi_pearson"), final="test")
+    return Study(name, base, tuple(rows), reference, evaluate=wanted)
+
+
+def write_sar_records(folder: Path, study: Study, quality: Mapping[str, float]) -> dict[str, Record]:
+    """Records of a study of compression; `quality` is the PSNR30 of a row at 0.2 bits per pixel on the test bands."""
+    folder.mkdir(parents=True, exist_ok=True)
+    records = {}
+    for number, (row, seed) in enumerate(study.runs()):
+        name = run_name(row, seed)
+        first, final = (_band_scores(name, quality[row.name] + gain, BAND_PLACES[split])
+                        for split, gain in (("validation", 3.0), ("test", 0.0)))  # fmt: skip
+        facts = {"parameters": 500_000 + number, "gflops_step": 5.0 + number, "steps": 100}
+        scores = {"status": "done", **facts, **first, "final": final}
+        records[name] = _record("ablation", name, config=run_key(study, row, seed), scores=scores)
+        write_record(folder / f"{name}.json", records[name])
+    write_summary(study, folder, records)
+    return records
+
+
+def _band_scores(model: str, level: float, bands: Sequence[str]) -> dict:
+    """What `score_autoencoder` gives: PSNR30 rises by 4 dB as the rate doubles, and by 1 from band to band."""
+    rows, points = [], []
+    for number, band in enumerate(bands):
+        curve = [(rate, level + number + 4 * math.log2(rate / 0.2)) for rate in RATES]
+        points += [_point(band, "coded", rate, psnr) for rate, psnr in curve]
+        points.append(_point(band, "float32", 2.0, level + number + 8))
+        at = {f"_at_{rate:g}": psnr for rate, psnr in curve if rate in (0.1, 0.2)}
+        stored = {"": (2.0, 8.0), "_float16": (1.0, 8.0), "_int8": (0.5, 7.0)}
+        found = {f"psnr30{end}": psnr for end, psnr in at.items()}
+        found |= {
+            f"{name}{end}": psnr / 50 for name in ("ssim", "enl_ratio", "epi_pearson") for end, psnr in at.items()
+        }
+        found |= {f"psnr30{end}": level + number + gain for end, (_, gain) in stored.items()}
+        found |= {f"bpp{end}": rate for end, (rate, _) in stored.items()} | {"bpp_coded": 0.75}
+        place = band.split("_")[0]
+        rows.append({"model": model, "scene": band, "place": place, "cover": None, "seed": None, "scores": found})
+    return {"conditions": {"Bands": ", ".join(bands)}, "metrics": [], "rows": rows, "points": points}
+
+
+def _point(band: str, storage: str, rate: float, psnr: float) -> dict:
+    step = rate if storage == "coded" else None
+    return {"band": band, "storage": storage, "step": step, "bpp": rate, "scores": {"psnr30": psnr, "ssim": psnr / 50}}
+
+
+def write_codecs(path: Path, codecs: Mapping[str, float], *, bands: Sequence[str]) -> Path:
+    """A record of codecs side by side; the number is the PSNR30 at 0.2 bits per pixel."""
+    points = {
+        name: {
+            band: [
+                {"bpp": rate, "psnr30": level + 4 * math.log2(rate / 0.2), "ssim": 0.9, "setting": rate}
+                for rate in (0.1, 0.25, 1.0, 4.0)
+            ]
+            for band in bands
+        }
+        for name, level in codecs.items()
+    }
+    write_record(path, _record("benchmark", path.stem, config={}, scores={"lossy": {"points": points}}))
+    return path
+
+
 def write_evaluation(folder: Path, table: EvaluationTable, *, cases: bool = True) -> Path:
     """evaluation.json of a table, with three pictures of five panels each."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -82,7 +82,7 @@ def _plan_lines(study: Study, only: list[str]) -> Iterator[str]:
     wanted = study.evaluate
     clouds = f", covers {', '.join(f'{cover:g}' for cover in wanted.covers)}, {len(wanted.seeds)} seeds of clouds"
     clouds = clouds if study.base.get("task") == "cloud-removal" else ""
-    yield f"scored on   {wanted.split} places{clouds}; against {study.reference}"
+    yield f"scored on   {' and '.join(wanted.splits)} places{clouds}; against {study.reference}"
     yield f"{'row':32}{'params':>10}{'GFLOPs/step':>13}{'steps':>8}{'trials':>8}{'seeds':>7}{'minutes':>9}"
     total = 0.0
     for item in planned:

@@ -24,7 +24,12 @@ def restore(
     mask: Annotated[str, typer.Option(help="auto, csmask, none, FILE (1 = restore) or SCL.tif:3,8,9,10.")] = "auto",
     bands: Names = None,
     sar_bands: Names = None,
-    unit: Annotated[str | None, typer.Option(help="Unit of IN where it does not say: reflectance, count (DN).")] = None,
+    unit: Annotated[
+        str | None,
+        typer.Option(
+            help="Unit of IN where it does not say: reflectance, count (DN); of SAR decibel, power, amplitude."
+        ),
+    ] = None,
     sar_unit: Annotated[str | None, typer.Option(help="Unit of the SAR scene: decibel, power, amplitude.")] = None,
     s2_offset: Annotated[int | None, typer.Option(help="DN added to IN: 1000 from baseline 04.00 on, else 0.")] = None,
     bbox: Annotated[
@@ -56,7 +61,10 @@ def restore(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print tiles, memory, bytes and time, and stop.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")] = False,
 ) -> None:
-    """Rebuild the clouded pixels of a scene; clear pixels stay bit by bit as they are."""
+    """Rebuild the clouded pixels of a scene; clear pixels stay bit by bit as they are.
+
+    With a trained sar-autoencoder IN is a SAR scene, which comes back as its latent keeps it.
+    """
     from eorestore.cli.progress import Progress
     from eorestore.raster import Unit
     from eorestore.restorer.estimate import estimate

@@ -11,7 +11,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,8 @@ def ablate(
     check_losses(study, [row for row in study.rows if row.name in rows])
     config = study.config(study.rows[0])
     # before a baseline could take a missing scene for its own failure
-    scoring_of(config).check(config.data, study.evaluate)
+    for split in study.evaluate.splits:
+        scoring_of(config).check(config.data, replace(study.evaluate, split=split))
     _prepare_folder(out, resume=resume)
     bench = _Bench(study, out, report)
     counts = dict.fromkeys(("done", "failed", "skipped", "left"), 0)
@@ -246,12 +247,17 @@ class _Bench:
         began = time.monotonic()
         config = self._study.config(row)
         try:
-            found = scoring_of(config).score(model, config.data, self._study.evaluate)
+            first, *final = (
+                scoring_of(config).score(model, config.data, replace(self._study.evaluate, split=split))
+                for split in self._study.evaluate.splits
+            )
         except DataError as error:
             raise TrainingError(error.message, fix=error.fix) from error
-        for item in (*found["rows"], *found.get("strata", ()), *found.get("aggregates", ())):
-            item["model"] = name
-        return {"evaluate_seconds": round(time.monotonic() - began, 3), **found}
+        for found in (first, *final):
+            for item in (*found["rows"], *found.get("strata", ()), *found.get("aggregates", ())):
+                item["model"] = name
+        more = {"final": final[0]} if final else {}
+        return {"evaluate_seconds": round(time.monotonic() - began, 3), **first, **more}
 
 
 def _prepare_folder(out: Path, *, resume: bool) -> None:

@@ -22,7 +22,7 @@ from eorestore.codec.latents import Storage, decode_latent, encode_latent
 from eorestore.data.sar_bands import SarBandRow, polarisation_of, read_sar_band
 from eorestore.data.sar_patches import EncodedBand, encoded_band
 from eorestore.errors import ConfigError, DataError
-from eorestore.metrics.rate import bits_per_pixel, value_at_rate
+from eorestore.metrics.rate import bits_per_pixel, rate_at_value, value_at_rate
 from eorestore.metrics.sar_scores import sar_scores
 from eorestore.models.catalogue import resolve
 from eorestore.models.checkpoint import load_checkpoint
@@ -37,6 +37,16 @@ SUFFIXES = tuple(f"_at_{rate:g}" for rate in RATES)
 LEAD = "_at_0.2"  # a rate that latents of 8, 16 and 32 channels at 1/16 of the size all reach
 STORED = ("", "_float16", "_int8")
 """Ends of scores: of the float32 latent, and of the two others that are not coded."""
+CODED = "bpp_coded"
+NEAR = 0.1  # decibels of PSNR30
+FACTS: Mapping[str, str] = {
+    "psnr30": "PSNR30 of the float32 latent, dB",
+    CODED: f"bpp, coded, {NEAR:g} dB below it",
+    "bpp": "bpp, float32",
+    "bpp_float16": "bpp, float16",
+    "bpp_int8": "bpp, int8",
+}
+"""What a row's tables have beside its scores at one rate, with the heads of the columns."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +94,8 @@ def latent_points(
 def band_scores(points: Sequence[LatentPoint], *, metrics: Sequence[str]) -> dict[str, float]:
     """What a table shows of one band's points: by name and end, as `psnr30`, `bpp_int8` and `psnr30_at_0.2`.
 
-    NaN at a rate that the steps do not bracket.
+    NaN at a rate that the steps do not bracket. `bpp_coded` is the rate from which on the coded latent is at most NEAR
+    below the float32 one in PSNR30, where that is among the metrics.
     """
     found: dict[str, float] = {}
     for point in points:
@@ -97,6 +108,9 @@ def band_scores(points: Sequence[LatentPoint], *, metrics: Sequence[str]) -> dic
             known = [point for point in coded if math.isfinite(point.scores.get(name, math.nan))]
             values = [point.scores[name] for point in known]
             found[f"{name}{end}"] = value_at_rate([point.bpp for point in known], values, target=rate)
+    if "psnr30" in found:
+        rates, values = [point.bpp for point in coded], [point.scores["psnr30"] for point in coded]
+        found[CODED] = rate_at_value(rates, values, target=found["psnr30"] - NEAR)
     return found
 
 
@@ -123,8 +137,8 @@ def score_autoencoder(model: str, rows: Sequence[SarBandRow], *, metrics: Sequen
             "Bands": ", ".join(row.id for row in rows),
             "Rate": "true bytes of the latent's stream, sizes, scales and tables included",
             "Distortion": "decibels, windows of 40 dB, decoded values clipped to them, PSNR30 with a peak of 30 dB",
-            "Latent": f"{network.settings.latent} channels at 1/{network.multiple_of} of the size",
         },
+        "latent": f"{network.settings.latent} channels at 1/{network.multiple_of} of the size",
         "metrics": list(metrics),
         "rows": [
             {

@@ -16,15 +16,17 @@ DIGITS: Mapping[str, int] = {
     "psnr": 2, "ssim": 3, "ssim_paper": 3, "mae": 4, "rmse": 4, "sam": 2, "bias": 4, "gradient_correlation": 3,
     "edge_correlation": 3, "ndvi": 3, "ndwi": 3, "coverage_90": 3, "interval_width": 4,
     **{name: 2 if name.endswith("_db") else 3 for name in SCORES if name not in METRICS}, "psnr30": 2, "psnr40": 2,
+    "bpp": 3,
 }  # fmt: skip
 HEADINGS: Mapping[str, str] = {
     "psnr": "PSNR dB", "ssim": "SSIM", "ssim_paper": "SSIM (zero-padded)", "mae": "MAE", "rmse": "RMSE",
     "sam": "SAM deg", "bias": "mean abs. bias", "gradient_correlation": "gradient corr.",
     "edge_correlation": "edge corr.", "ndvi": "NDVI error", "ndwi": "NDWI error", "coverage_90": "90 % coverage",
-    "interval_width": "90 % width",
+    "interval_width": "90 % width", "bpp": "bpp",
 }  # fmt: skip
 
-_CODED = re.compile(r"_(at_[\d.]+|float16|int8)$")  # of a score of decoded SAR: its rate, or how the latent was stored
+# Of a score of decoded SAR: its rate, or how the latent was stored.
+_CODED = re.compile(r"_(at_[\d.]+|float16|int8|coded)$")
 
 
 def metric_of(score: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from eorestore.data.sar_bands import SarBandRow
 from eorestore.data.sar_patches import read_rows
 from eorestore.errors import DataError, UnknownNameError
 from eorestore.experiments.evaluate import evaluate
-from eorestore.experiments.latent_scores import LEAD, STORED, SUFFIXES, score_autoencoder
+from eorestore.experiments.latent_scores import FACTS, LEAD, STORED, SUFFIXES, score_autoencoder
 from eorestore.experiments.study import StudyEvaluation
 from eorestore.metrics.sar_scores import SCORES
 
@@ -25,9 +25,11 @@ class Scoring:
     score: (model, data, what is wanted) -> plain values with `rows`, each a scene, cover and seed with its `scores`,
         and `conditions`. Raises DataError where the model cannot be scored.
     check: whether the scenes of the evaluation are there and its metrics known, before anything is trained.
-    ends: of the names of the scores that the summary has of every metric; the first one leads its table.
-    leads: what the first one means, for the table's head.
-    cases: what the rows are, one of each.
+    ends: of the names of the scores that the summary has of every metric; the first one leads its tables.
+    leads: what the first one means, for the tables' heads.
+    cases: what the rows are, one of each. limits: what an interval over them says and what it does not.
+    facts: further scores that are columns of the summary's tables, with their heads.
+    settings: names of the fields of StudyEvaluation that only this task has.
     """
 
     score: Callable[[str, DataSettings, StudyEvaluation], dict[str, Any]]
@@ -35,6 +37,9 @@ class Scoring:
     ends: tuple[str, ...]
     leads: str
     cases: str
+    limits: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+    settings: tuple[str, ...] = ()
 
 
 def scoring_of(config: RunConfig | Mapping[str, Any]) -> Scoring:
@@ -86,7 +91,13 @@ def _bands(data: DataSettings, wanted: StudyEvaluation) -> list[SarBandRow]:
 
 SCORING: Mapping[str, Scoring] = {
     "cloud-removal": Scoring(
-        _score_clouds, _check_clouds, ("_cloud", ""), "in cloud", "scenes, covers and cloud seeds"
+        _score_clouds,
+        _check_clouds,
+        ("_cloud", ""),
+        "in cloud",
+        "scenes, covers and seeds of clouds",
+        "it speaks of other clouds over these scenes, not of other places",
+        settings=("covers", "seeds", "cloud_size_px"),
     ),
     "sar-compression": Scoring(
         _score_bands,
@@ -94,5 +105,7 @@ SCORING: Mapping[str, Scoring] = {
         (LEAD, *(end for end in (*SUFFIXES, *STORED) if end != LEAD)),
         "at 0.2 bits per pixel",
         "bands",
+        "bands of one scene are not independent, so other scenes may differ more than it says",
+        facts=FACTS,
     ),
 }

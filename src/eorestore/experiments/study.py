@@ -39,9 +39,11 @@ class Budget:
 
 @dataclass(frozen=True)
 class StudyEvaluation:
-    """How a trained row is scored: simulated clouds over the scenes of one split of the base's manifest.
+    """How a trained row is scored: over one split of the base's manifest, optical scenes under simulated clouds.
 
-    covers, seeds: of the clouds. metrics, strata: names as `evaluate` takes them; the first metric leads the table.
+    final: a second split that the best checkpoint of every row is scored on as well, apart from the first; nothing is
+    chosen by it. covers, seeds: of the clouds. metrics, strata: names as `evaluate` takes them; the first metric leads
+    the table.
     cloud_size_px: least and largest cloud. crop: side of the centre of a scene; None for whole scenes.
     """
 
@@ -52,6 +54,12 @@ class StudyEvaluation:
     strata: tuple[str, ...] = ()
     cloud_size_px: tuple[Positive, Positive] = (20, 150)
     crop: Positive | None = None
+    final: Literal["test"] | None = None
+
+    @property
+    def splits(self) -> tuple[Literal["validation", "test"], ...]:
+        """The split that rows are scored on, and the final one where there is one."""
+        return (self.split,) if self.final is None else (self.split, self.final)
 
 
 @dataclass(frozen=True)
@@ -246,6 +254,8 @@ def _check(study: Study, path: Path) -> None:
     problems += [f"{name!r} cannot name a file" for name in (study.name, *names) if not _NAME.fullmatch(name)]
     if study.reference not in names:
         problems.append(f"reference {study.reference} is no row")
+    if study.evaluate.final == study.evaluate.split:
+        problems.append(f"evaluate.final is {study.evaluate.final}, which evaluate.split is already")
     tuned = {row.name for row in study.rows if study.is_tuned(row)}
     for row in study.rows:
         if row.learning_rate_of is not None and row.learning_rate_of not in tuned:

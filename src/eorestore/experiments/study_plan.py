@@ -97,7 +97,10 @@ def run_name(row: StudyRow, seed: int) -> str:
 
 def run_key(study: Study, row: StudyRow, seed: int) -> dict[str, Any]:
     """All that decides a run, as plain values: its record's configuration, by whose hash it is known as done."""
-    return training_key(study, row, seed) | {"evaluate": _plain(asdict(study.evaluate))}
+    wanted = asdict(study.evaluate)
+    if study.evaluate.final is None:
+        del wanted["final"]  # which runs recorded before there was one do not name
+    return training_key(study, row, seed) | {"evaluate": _plain(wanted)}
 
 
 def trial_key(study: Study, row: StudyRow, rate: float) -> dict[str, Any]:

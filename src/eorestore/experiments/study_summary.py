@@ -6,6 +6,7 @@ import json
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from eorestore.errors import WriteError
 from eorestore.experiments.bootstrap import LEVEL, RESAMPLES, Interval, paired_interval
 from eorestore.experiments.record import Record, make_record, write_record
 from eorestore.experiments.score_text import HEADINGS, format_score, header, is_higher_better, is_ordered, line
-from eorestore.experiments.scoring import scoring_of
+from eorestore.experiments.scoring import SCORING, Scoring, scoring_of
 from eorestore.experiments.study import Study, StudyRow
 
 Case = tuple[str, float | None, int | None]  # scene, cover and seed of the clouds
@@ -38,16 +39,49 @@ def write_summary(study: Study, out: Path, records: Mapping[str, Record]) -> Non
 def summary(study: Study, records: Iterable[Record]) -> dict[str, Any]:
     """Every row as plain values, in the order of the study, beside the conditions of the evaluation.
 
-    A row's `scores` are means over its training seeds of the mean over scenes, covers and cloud seeds, with the
-    standard deviation over training seeds (null below two). `difference` is against the reference, positive where
-    the row is better: per case, the mean over training seeds of the row less that of the reference, bootstrapped over
-    cases. Cases share scenes, so the interval speaks of other clouds over these scenes, not of other places.
+    A row's `scores` are means over its training seeds of the mean over cases (scenes, covers and cloud seeds, or
+    bands), with the standard deviation over training seeds (null below two). `difference` is against the reference,
+    positive where the row is better: per case, the mean over training seeds of the row less that of the reference,
+    bootstrapped over cases; `limits` says what that interval does not tell. Where a study has a final split, `final`
+    holds the same of it.
     """
+    records = list(records)
+    scores = _summary(study, records)
+    if study.evaluate.final is None:
+        return scores
+    final = [at_final(record) for record in records]
+    return scores | {"final": {"split": study.evaluate.final, **_summary(study, final)}}
+
+
+def at_final(record: Record) -> Record:
+    """A run's record with the scores of the final split in place of the first; as it is where it has none."""
+    return replace(record, scores={**record.scores, **record.scores.get("final", {})})
+
+
+def read_summary(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """The scores of a summary's record, with what one lacks that was written when clouds alone were scored."""
+    return {**_of_task(SCORING["cloud-removal"]), **scores}
+
+
+def _of_task(scoring: Scoring) -> dict[str, Any]:
+    """What the tables of a summary are told of the task's scoring."""
+    return {
+        "end": scoring.ends[0],
+        "leads": scoring.leads,
+        "cases": scoring.cases,
+        "limits": scoring.limits,
+        "facts": [list(fact) for fact in scoring.facts.items()],
+        "settings": list(scoring.settings),
+    }
+
+
+def _summary(study: Study, records: Sequence[Record]) -> dict[str, Any]:
     by_row: dict[str, list[Record]] = {row.name: [] for row in study.rows}
     for record in records:
         by_row[record.config["row"]].append(record)
     scoring = scoring_of(study.base)
-    names = [f"{metric}{end}" for metric in study.evaluate.metrics for end in scoring.ends]
+    scored = [f"{metric}{end}" for metric in study.evaluate.metrics for end in scoring.ends]
+    names = list(dict.fromkeys((*scored, *scoring.facts)))
     reference = _cases(by_row[study.reference], names)
     rows = [
         _row(row, by_row[row.name], names, None if row.name == study.reference else reference) for row in study.rows
@@ -56,9 +90,7 @@ def summary(study: Study, records: Iterable[Record]) -> dict[str, Any]:
     return {
         "reference": study.reference,
         "metrics": list(study.evaluate.metrics),
-        "end": scoring.ends[0],
-        "leads": scoring.leads,
-        "cases": scoring.cases,
+        **_of_task(scoring),
         "conditions": done[0].scores["conditions"] if done else {},
         "resamples": RESAMPLES,
         "level": LEVEL,
@@ -67,25 +99,16 @@ def summary(study: Study, records: Iterable[Record]) -> dict[str, Any]:
 
 
 def to_markdown(name: str, scores: Mapping[str, Any]) -> str:
-    """The summary as a page: one table of done rows, then what was skipped, failed or is not done yet."""
-    metrics, reference, end = scores["metrics"], scores["reference"], scores["end"]
-    first = f"{metrics[0]}{end}"
-    heads = [f"{HEADINGS.get(metric, metric)} {scores['leads']}" for metric in metrics]
-    columns = ["row", "seeds", "parameters", "GFLOPs a step", "steps", *heads, f"{first} against {reference}"]
-    lines = [f"# {name}", "", " ".join(f"{key}: {value}." for key, value in scores["conditions"].items()), ""]
-    lines += header(columns)
-    for row in scores["results"]:
-        if row["scores"]:
-            cells = [_number(row["parameters"]), _number(row["gflops_step"], ".1f"), _number(row["steps"])]
-            cells += [_mean(row["scores"].get(f"{metric}{end}"), metric) for metric in metrics]
-            lines.append(
-                line([row["row"], str(row["seeds"]), *cells, _difference(row["difference"].get(first), first)])
-            )
+    """The summary as a page: a table of done rows for every split, what was skipped, failed or is not done yet."""
+    lines = [f"# {name}", "", *_table(scores)]
     for row in scores["results"]:
         lines += [f"\n{row['row']}: {status}. {reason}" for status, reason in row["ended"]]
     missing = [row["row"] for row in scores["results"] if not row["scores"] and not row["ended"]]
     if missing:
         lines.append(f"\nNot done yet: {', '.join(missing)}.")
+    if "final" in scores:
+        lines += ["", f"## On the {scores['final']['split']} split, by which nothing was chosen", ""]
+        lines += _table(scores["final"])
     share = f"{100 * scores['level']:.0f} %"
     lines.append(
         f"\nMean over seeds ± standard deviation over seeds. The last column is the mean paired difference, positive "
@@ -93,6 +116,26 @@ def to_markdown(name: str, scores: Mapping[str, Any]) -> str:
         f"({scores['resamples']:,} resamples). GFLOPs are 2 x MAC of the model's forward and backward passes."
     )
     return "\n".join(lines) + "\n"
+
+
+def _table(scores: Mapping[str, Any]) -> list[str]:
+    """The conditions and the rows of one split."""
+    metrics, reference, end = scores["metrics"], scores["reference"], scores["end"]
+    first = f"{metrics[0]}{end}"
+    heads = [f"{HEADINGS.get(metric, metric)} {scores['leads']}" for metric in metrics]
+    facts = dict(scores["facts"])
+    columns = ["row", "seeds", "parameters", "GFLOPs a step", "steps", *heads, *facts.values()]
+    lines = [" ".join(f"{key}: {value}." for key, value in scores["conditions"].items()), ""]
+    lines += header([*columns, f"{first} against {reference}"])
+    for row in scores["results"]:
+        if row["scores"]:
+            cells = [_number(row["parameters"]), _number(row["gflops_step"], ".1f"), _number(row["steps"])]
+            cells += [_mean(row["scores"].get(f"{metric}{end}"), metric) for metric in metrics]
+            cells += [_mean(row["scores"].get(fact), fact) for fact in facts]
+            lines.append(
+                line([row["row"], str(row["seeds"]), *cells, _difference(row["difference"].get(first), first)])
+            )
+    return lines
 
 
 def _row(

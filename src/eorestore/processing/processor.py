@@ -12,13 +12,11 @@ from scipy.ndimage import distance_transform_edt
 
 from eorestore.errors import BandError, UnitError
 from eorestore.processing.normalize import BandScaling, backscatter_scaling, reflectance_scaling
-from eorestore.processing.units import convert
-from eorestore.raster import Band, BandSet, Grid, Raster, Unit
+from eorestore.processing.units import RADAR, convert
+from eorestore.raster import Band, BandSet, Grid, Raster
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-_RADAR = {Unit.DECIBEL, Unit.POWER, Unit.AMPLITUDE}
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class Processor:
             if band.name not in bands:
                 continue
             have = bands[band.name].unit
-            if have != band.unit and not {have, band.unit} <= _RADAR:
+            if have != band.unit and not {have, band.unit} <= RADAR:
                 raise UnitError(
                     f"{source} gives {band.name} in {have}; the model takes {band.unit}",
                     fix="declare the unit with --unit or --sar-unit, or choose another model",

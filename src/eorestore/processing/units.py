@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from eorestore.errors import UnitError
 from eorestore.raster import Raster, Unit
 
+RADAR = frozenset({Unit.DECIBEL, Unit.POWER, Unit.AMPLITUDE})
 POWER_FLOOR = 1e-6  # -60 dB: below the noise of every sensor, keeps the logarithm finite
 
 
@@ -31,7 +32,7 @@ def convert(raster: Raster, unit: Unit) -> Raster:
         return raster
     if len(units) != 1:
         raise UnitError(f"bands carry several units: {', '.join(sorted(units))}", fix="convert them one by one")
-    values = _convert(raster.values, units.pop(), unit)
+    values = convert_values(raster.values, units.pop(), unit)
     return replace(raster, values=values, bands=raster.bands.with_unit(unit))
 
 
@@ -48,9 +49,9 @@ def radar_decibel(raster: Raster) -> Raster:
     return convert(replace(raster, values=np.where(valid, raster.values, np.float32(1)), valid=valid), Unit.DECIBEL)
 
 
-def _convert(values: NDArray[np.float32], have: Unit, want: Unit) -> NDArray[np.float32]:
-    radar = {Unit.DECIBEL, Unit.POWER, Unit.AMPLITUDE}
-    if not {have, want} <= radar:
+def convert_values(values: NDArray[np.float32], have: Unit, want: Unit) -> NDArray[np.float32]:
+    """Values of any shape from one unit of radar backscatter to another. Raises UnitError for any other unit."""
+    if not {have, want} <= RADAR:
         raise UnitError(f"no conversion from {have} to {want}", fix="declare the unit that the file holds")
     if have is Unit.DECIBEL:
         power = decibel_to_power(values)

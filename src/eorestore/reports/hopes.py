@@ -1,4 +1,4 @@
-"""What the plan of GLF-CR v1-v4 hoped for, against what studies measured; the only place where these numbers stand."""
+"""What the plans hoped for, against what studies measured; the only place where these numbers stand."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _SILENT = "plan of v1-v4: none for this step"
 class Hope:
     """A gain of one version over another.
 
-    score: `psnr` in dB, `ssim`, or TIME of a pass. least, most: how much better, in the score's unit; None where the
-    plan is not known to state a number. source: where it is stated.
+    score: `psnr` or `psnr30` in dB, `ssim`, or TIME of a pass. least, most: how much better, in the score's unit; None
+    where the plan is not known to state a number. source: where it is stated.
     """
 
     version: str
@@ -54,12 +54,64 @@ ROWS: Mapping[str, tuple[str, ...]] = {
     "v3": ("glf-cr-v3", "grid-v1+v2+v3"),
     "v4": ("glf-cr-v4", "grid-v1+v2+v3+v4"),
 }
-NOTE = (
+_NOTE = (
     "Differences are paired, positive where the newer version is better, with their 95 % bootstrap interval over "
     "scenes, covers and seeds of clouds. A hope is met where the whole interval lies at or above its least number, not "
     "met where it lies below, and open in between. The hope is about networks of full size on SEN12MS-CR; the studies "
     "measure the same steps at the size, training and data that their records name."
 )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The hopes of one plan.
+
+    title: of its table. rows: the rows of studies that a version is, by the names they have there.
+    measured: columns of the table: a head, and the end of the score's name; the verdict goes by the first.
+    note: what the differences are.
+    """
+
+    title: str
+    hopes: tuple[Hope, ...]
+    rows: Mapping[str, tuple[str, ...]]
+    measured: Mapping[str, str]
+    note: str
+
+    def is_of(self, studies: Sequence[StudySource]) -> bool:
+        """Whether a study has a row that is one of the versions."""
+        names = {name for found in self.rows.values() for name in found}
+        return any(row["row"] in names for study in studies for row in study.scores["results"])
+
+
+GLF_CR = Plan(
+    "What the plan hoped for", HOPES, ROWS, {"Measured, whole scene": "", "Measured, in cloud": "_cloud"}, _NOTE
+)
+
+_LATENTS = (8, 16, 32)
+_SAR_SOURCE = "plan of SAR compression: a gain over the step before; at which rate is not said"
+SAR_COMPRESSION = Plan(
+    "What the plan of SAR compression hoped for",
+    tuple(
+        Hope(f"{new}-{latent}", f"{old}-{latent}", "psnr30", least, most, _SAR_SOURCE)
+        for new, old, least, most in (("B", "A", 2.0, 3.0), ("C", "B", 1.0, 2.0))
+        for latent in _LATENTS
+    ),
+    {name: (name,) for name in (f"{variant}-{latent}" for variant in "ABC" for latent in _LATENTS)},
+    {
+        "Measured at 0.2 bpp": "_at_0.2",
+        "Measured at 0.1 bpp": "_at_0.1",
+        "Measured at 0.5 bpp": "_at_0.5",
+        "Measured, float32 latents": "",
+    },
+    "A is plain, B has residual blocks (hoped: +2 to +3 dB), C has CBAM besides (+1 to +2 dB); the number is that of "
+    "latent channels. At a rate both rows have equal true bytes: each one's curve over the steps of its quantised "
+    "latent is interpolated there, and a rate that a band does not reach is not measured. With float32 latents both "
+    "have equal latents, of many more bytes. Differences are paired by band, positive where the newer version is "
+    "better, with a 95 % bootstrap interval over bands; bands of one scene are not independent. A hope is met where "
+    "the whole interval at 0.2 bpp lies at or above its least number, not met where it lies below, open in between.",
+)
+
+PLANS = (GLF_CR, SAR_COMPRESSION)
 
 
 def verdict(least: float | None, measured: Interval | None) -> str:
@@ -73,45 +125,40 @@ def verdict(least: float | None, measured: Interval | None) -> str:
     return "not met" if measured.high < least else "open"
 
 
-def hope_table(studies: Sequence[StudySource], *, profiles: Sequence[Profiles] = ()) -> Table:
+def hope_table(studies: Sequence[StudySource], *, plan: Plan = GLF_CR, profiles: Sequence[Profiles] = ()) -> Table:
     """Every hope against what each study measured of it; one line says `not measured` where none did.
 
-    The verdict goes by whole scenes, which is how the plan counts. profiles: those of every comparison; only models
-    of one comparison, which took turns, are set against each other.
+    A study with a final split counts by that. profiles: those of every comparison; only models of one comparison,
+    which took turns, are set against each other.
     """
-    columns = (
-        "Gain",
-        "Hoped for",
-        "Measured, whole scene",
-        "Measured, in cloud",
-        "Verdict",
-        "Study",
-        "Source",
-    )
-    return Table(columns, tuple(row for hope in HOPES for row in _rows(hope, studies, profiles)))
+    columns = ("Gain", "Hoped for", *plan.measured, "Verdict", "Study", "Source")
+    judged = [study.final or study for study in studies]
+    return Table(columns, tuple(row for hope in plan.hopes for row in _rows(hope, plan, judged, profiles)))
 
 
-def _rows(hope: Hope, studies: Sequence[StudySource], profiles: Sequence[Profiles]) -> Iterable[tuple[str, ...]]:
+def _rows(
+    hope: Hope, plan: Plan, studies: Sequence[StudySource], profiles: Sequence[Profiles]
+) -> Iterable[tuple[str, ...]]:
     gain = f"{hope.version} over {hope.over}: {_unit(hope.score)}"
+    silent = [""] * (len(plan.measured) - 1)
     if hope.score == TIME:
-        times = [text for found in profiles if (text := _time(hope, found))] or [NOT_MEASURED]
+        times = [text for found in profiles if (text := _time(hope, plan, found))] or [NOT_MEASURED]
         for text in times:
             word = NOT_MEASURED if text == NOT_MEASURED else "no number hoped for"
-            yield gain, _hoped(hope), text, "", word, "", hope.source
+            yield gain, _hoped(hope), text, *silent, word, "", hope.source
         return
     found = []
     for study in studies:
         new, old = (
-            next((row for row in ROWS[version] if study.done(row)), None) for version in (hope.version, hope.over)
+            next((row for row in plan.rows[version] if study.done(row)), None) for version in (hope.version, hope.over)
         )
         if new is None or old is None:
             continue
-        whole, cloud = (
-            row_difference(study, new, over=old, score=score) for score in (hope.score, f"{hope.score}_cloud")
-        )
-        cells = [NOT_MEASURED if item is None else difference(vars(item), hope.score) for item in (whole, cloud)]
-        found.append((gain, _hoped(hope), *cells, verdict(hope.least, whole), study.name, hope.source))
-    yield from found or [(gain, _hoped(hope), NOT_MEASURED, NOT_MEASURED, NOT_MEASURED, "", hope.source)]
+        gains = [row_difference(study, new, over=old, score=f"{hope.score}{end}") for end in plan.measured.values()]
+        cells = [NOT_MEASURED if item is None else difference(vars(item), hope.score) for item in gains]
+        found.append((gain, _hoped(hope), *cells, verdict(hope.least, gains[0]), study.name, hope.source))
+    nothing = [NOT_MEASURED] * (len(plan.measured) + 1)
+    yield from found or [(gain, _hoped(hope), *nothing, "", hope.source)]
 
 
 def _hoped(hope: Hope) -> str:
@@ -124,11 +171,11 @@ def _unit(score: str) -> str:
     return f"ms at {SIDE} pixels" if score == TIME else heading(score)
 
 
-def _time(hope: Hope, profiles: Profiles) -> str | None:
+def _time(hope: Hope, plan: Plan, profiles: Profiles) -> str | None:
     """The extra milliseconds of a pass and the ratio, with the size; None where one of the two was not timed."""
     found = []
     for version in (hope.version, hope.over):
-        named = (cost_of(profiles, row) for row in ROWS[version])
+        named = (cost_of(profiles, row) for row in plan.rows[version])
         found.append(next((profile for profile in named if at_size(profile) is not None), None))
     new, old = (at_size(profile) for profile in found)
     if found[0] is None or new is None or old is None:

@@ -1,10 +1,10 @@
-"""PSNR over bits per pixel: codecs as lines, models as points, for all bands or a panel a band; measures nothing."""
+"""Scores over bits per pixel: codecs as lines, models as lines or points, a panel a band or score; measures nothing."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from eorestore.metrics.rate import value_at_rate
@@ -12,6 +12,7 @@ from eorestore.reports.drawing import Drawing, colours, dress, encode, marker, n
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 RATES = tuple(0.05 * 2 ** (step / 4) for step in range(28))  # 0.05 to 5.4 bits per pixel
 SHOWN = (0.08, 4.5)  # bits per pixel: where the rates lie that codecs are chosen for
@@ -24,12 +25,14 @@ _COLUMNS = 3
 class RateSeries:
     """What one codec or model does. points: (bits per pixel per band, score). line: whether points are joined.
 
-    A codec with a setting for quality is a line; a model of one rate is a point.
+    A codec with a setting for quality is a line; a model of one rate is a point. dashed: for what others are set
+    against.
     """
 
     name: str
     points: Sequence[tuple[float, float]]
     line: bool = True
+    dashed: bool = False
 
 
 def series_by_band(scores: Mapping[str, Any], *, score: str = "psnr30") -> dict[str, list[RateSeries]]:
@@ -86,23 +89,44 @@ def rate_distortion_by_band(
     bands: Mapping[str, Sequence[RateSeries]], *, score: str = "PSNR30, dB", shown: tuple[float, float] = SHOWN
 ) -> Drawing:
     """`rate_distortion` with a panel a band; a series looks the same in all of them."""
-    looks = _looks([series for found in bands.values() for series in found])
-    columns = min(_COLUMNS, max(len(bands), 1))
-    rows = -(-len(bands) // columns)
-    figure = new_figure(2.3 * rows + 0.3 + 0.17 * -(-len(looks) // 4))
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    panels = {band: (score, series) for band, series in bands.items()}
+    return encode(_panels(panels, columns=_COLUMNS, height=2.3, ticks=_FEW_TICKS, shown=shown))
+
+
+def rate_distortion_by_score(
+    scores: Mapping[str, Sequence[RateSeries]], *, shown: tuple[float, float] = SHOWN
+) -> Figure:
+    """A panel a score, by the words of its axis; a series looks the same in all of them."""
+    panels = {label: (label, series) for label, series in scores.items()}
+    return _panels(panels, columns=2, height=3.0, ticks=_TICKS, shown=shown)
+
+
+def _panels(
+    panels: Mapping[str, tuple[str, Sequence[RateSeries]]],
+    *,
+    columns: int,
+    height: float,
+    ticks: Sequence[float],
+    shown: tuple[float, float],
+) -> Figure:
+    """Panels of (axis, series) by title; a title that is the axis stands there alone."""
+    looks = _looks([one for _, series in panels.values() for one in series])
+    columns = min(columns, max(len(panels), 1))
+    rows = -(-len(panels) // columns)
+    figure = new_figure(height * rows + 0.3 + 0.17 * -(-len(looks) // 4))
+    places = figure.subplots(rows, columns, squeeze=False).ravel()
     handles: dict[str, Any] = {}
-    for axes, (band, series) in zip(panels[: len(bands)], bands.items(), strict=True):
+    for axes, (title, (label, series)) in zip(places[: len(panels)], panels.items(), strict=True):
         handles |= _draw(axes, series, looks, shown=shown)
-        _rate_axis(axes, shown, _FEW_TICKS)
-        axes.set_title(band)
+        _rate_axis(axes, shown, ticks)
+        axes.set_title("" if title == label else title)
         axes.set_xlabel("bits per pixel per band")
-        axes.set_ylabel(score)
+        axes.set_ylabel(label)
         dress(axes)
-    for axes in panels[len(bands) :]:
+    for axes in places[len(panels) :]:
         axes.set_visible(False)
     figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=4, frameon=False, fontsize=8)
-    return encode(figure)
+    return figure
 
 
 def _looks(series: Sequence[RateSeries]) -> dict[str, tuple[str, str]]:
@@ -123,7 +147,7 @@ def _draw(
         handles[one.name] = axes.plot(
             [rate for rate, _ in points],
             [value for _, value in points],
-            linestyle="-" if one.line else "none",
+            linestyle=("--" if one.dashed else "-") if one.line else "none",
             marker=shape,
             markersize=3.5 if one.line else 8,
             markeredgecolor="white",
@@ -154,7 +178,7 @@ def _mean_curve(series: Sequence[RateSeries], rates: Sequence[float]) -> RateSer
         values = [value_at_rate(*curve, target=rate) for curve in curves]
         if all(math.isfinite(value) for value in values):
             points.append((rate, sum(values) / len(values)))
-    return RateSeries(series[0].name, points)
+    return replace(series[0], points=points)
 
 
 def _mean_points(series: Sequence[RateSeries]) -> RateSeries:

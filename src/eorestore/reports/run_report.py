@@ -9,11 +9,11 @@ from eorestore.experiments.record import Record
 from eorestore.reports.case_grids import case_sections
 from eorestore.reports.evaluation_report import comparison_sections, evaluation_sections
 from eorestore.reports.figures import training_curves
-from eorestore.reports.hopes import NOTE as HOPES_NOTE
-from eorestore.reports.hopes import hope_table
+from eorestore.reports.hopes import PLANS, hope_table
 from eorestore.reports.latex import write_generated
 from eorestore.reports.page import Section, write_sections
 from eorestore.reports.provenance import describe_data, describe_machine, provenance, short_commit
+from eorestore.reports.sar_report import codec_sections
 from eorestore.reports.sources import Run, Sources, read_sources
 from eorestore.reports.study_report import study_sections
 from eorestore.reports.table import Table, to_markdown
@@ -28,7 +28,8 @@ def write_report(folder: Path, paths: Sequence[Path], *, latex: Path | None = No
 
     Args:
         folder: where the report goes.
-        paths: folders of trainings, evaluations, comparisons and studies, and files of records.
+        paths: folders of trainings, evaluations, comparisons and studies, and files of records; of codecs too, beside
+            which a study of SAR compression is drawn.
         latex: folder of a paper; its tables and figures are written into `latex`/generated.
         pictures: scenes that every main row of a study restores anew, to be shown side by side; see
             `version_pictures`.
@@ -55,18 +56,20 @@ def report_sections(sources: Sources, *, pictures: int = 0) -> list[Section]:
     """All that is known of the sources: studies first, then hopes, comparisons, evaluations, cases and trainings."""
     sections = [Section("Records", table=_overview(sources))]
     for study in sources.studies:
-        sections += study_sections(study, profiles=sources.profiles)
+        sections += study_sections(study, profiles=sources.profiles, codecs=sources.codecs)
         if pictures:
             sections += version_sections(study, scenes=pictures)
-    if sources.studies:
+    for plan in (plan for plan in PLANS if plan.is_of(sources.studies)):
         records = [record for study in sources.studies for record in study.records]
         records += [item.record for item in sources.comparisons]
-        table = hope_table(sources.studies, profiles=sources.profiles)
-        sections.append(Section("What the plan hoped for", table=table, note=f"{HOPES_NOTE} {provenance(records)}"))
+        table = hope_table(sources.studies, plan=plan, profiles=sources.profiles)
+        sections.append(Section(plan.title, table=table, note=f"{plan.note} {provenance(records)}"))
     for comparison in sources.comparisons:
         sections += comparison_sections(comparison)
     for evaluation in sources.evaluations:
         sections += evaluation_sections(evaluation)
+    for codecs in sources.codecs:
+        sections += codec_sections(codecs)
     return [*sections, *case_sections(sources.evaluations), *_trainings(sources.runs)]
 
 
@@ -74,7 +77,7 @@ def _overview(sources: Sources) -> Table:
     columns = ("Record", "Kind", "Date", "Commit", "Machine", "Data", "Seconds", "Peak memory, MB")
     named = [(run.name, run.record) for run in sources.runs if run.record is not None]
     named += [(study.name, study.summary) for study in sources.studies]
-    named += [(item.name, item.record) for item in (*sources.evaluations, *sources.comparisons)]
+    named += [(item.name, item.record) for item in (*sources.evaluations, *sources.comparisons, *sources.codecs)]
     open_runs = [
         (run.name, "training, not finished", None, None, None, None, _seconds(run), None)
         for run in sources.runs

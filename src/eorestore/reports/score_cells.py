@@ -14,14 +14,23 @@ _HEADINGS: Mapping[str, str] = {
     "ndvi": "NDVI error{region}", "ndwi": "NDWI error{region}", "gradient_correlation": "Gradient correlation{region}",
     "edge_correlation": "Edge correlation{region}", "coverage_90": "90 % coverage{region}",
     "interval_width": "90 % interval width{region}",
+    "psnr30": "PSNR30{region}, dB", "psnr40": "PSNR40{region}, dB", "enl_ratio": "ENL ratio{region}",
+    "epi_pearson": "EPI (Pearson){region}", "epi_cosine": "EPI of the plan (cosine){region}",
+    "bias_db": "Bias{region}, dB", "bias_block_median_db": "Block bias, median{region}, dB",
+    "bias_block_rms_db": "Block bias, rms{region}, dB", "ratio_log_std": "Deviation of ln ratio{region}",
+    "texture_ratio": "Texture ratio{region}", "histogram_l1": "Histogram distance{region}", "bpp": "bpp{region}",
 }  # fmt: skip
 
 
 def heading(score: str, *, region: bool = True) -> str:
-    """`psnr_cloud` -> `PSNR cloud, dB`; without `region` `PSNR, dB`. Raises UnknownNameError."""
+    """`psnr_cloud` -> `PSNR cloud, dB`; without `region` `PSNR, dB`. Raises UnknownNameError.
+
+    `psnr30_at_0.2` -> `PSNR30 at 0.2 bpp, dB`. A score without a heading of its own goes by its name.
+    """
     metric = metric_of(score)
     where = score.removeprefix(metric).replace("_", " ") if region else ""
-    return _HEADINGS[metric].format(region=where)
+    where += " bpp" if where.startswith(" at ") else ""
+    return _HEADINGS.get(metric, f"{metric}{{region}}").format(region=where)
 
 
 def spread(found: Mapping[str, Any] | None, name: str) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from eorestore.errors import DataError, UsageError
 from eorestore.experiments.record import Record, read_record
+from eorestore.experiments.study_summary import at_final, read_summary
 from eorestore.training.log import Record as LogRecord
 from eorestore.training.log import read_log
 
@@ -37,6 +38,20 @@ class StudySource:
     runs: Mapping[str, tuple[Record, ...]] = field(default_factory=dict)
 
     @property
+    def scores(self) -> dict[str, Any]:
+        """The plain values of the summary; see `experiments.study_summary.summary`."""
+        return read_summary(self.summary.scores)
+
+    @property
+    def final(self) -> StudySource | None:
+        """The study as its final split has it; None where it has none."""
+        if "final" not in self.summary.scores:
+            return None
+        runs = {row: tuple(at_final(record) for record in found) for row, found in self.runs.items()}
+        name = f"{self.name}, {self.summary.scores['final']['split']} split"
+        return replace(self, name=name, summary=at_final(self.summary), runs=runs)
+
+    @property
     def records(self) -> tuple[Record, ...]:
         """What its tables are made of: the runs where they are there, else the summary."""
         return tuple(record for found in self.runs.values() for record in found) or (self.summary,)
@@ -52,7 +67,7 @@ class StudySource:
 
 @dataclass(frozen=True)
 class RecordSource:
-    """An evaluation or a comparison. folder: from which its pictures are named."""
+    """An evaluation, a comparison, or codecs measured side by side. folder: from which its pictures are named."""
 
     name: str
     folder: Path
@@ -67,11 +82,12 @@ class Sources:
     studies: tuple[StudySource, ...] = ()
     evaluations: tuple[RecordSource, ...] = ()
     comparisons: tuple[RecordSource, ...] = ()
+    codecs: tuple[RecordSource, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of all of them; each can stand once a kind."""
-        kinds = (self.runs, self.studies, self.evaluations, self.comparisons)
+        kinds = (self.runs, self.studies, self.evaluations, self.comparisons, self.codecs)
         return tuple(dict.fromkeys(item.name for kind in kinds for item in kind))
 
     @property
@@ -85,7 +101,7 @@ def read_sources(paths: Sequence[Path]) -> Sources:
 
     Raises UsageError where nothing is named or two of one kind have one name, DataError for what is none of these.
     """
-    found: dict[str, list[Any]] = {"runs": [], "studies": [], "evaluations": [], "comparisons": []}
+    found: dict[str, list[Any]] = {"runs": [], "studies": [], "evaluations": [], "comparisons": [], "codecs": []}
     for path in paths:
         for kind, item in _read(path):
             found[kind].append(item)
@@ -122,11 +138,13 @@ def _of_record(record: Record, path: Path, *, name: str) -> tuple[str, Any]:
         return "runs", Run(name, record, ())
     if record.kind == "comparison":
         return "comparisons", RecordSource(name, path.parent, record)
+    if "lossy" in record.scores:
+        return "codecs", RecordSource(name, path.parent, record)
     if "aggregates" in record.scores:
         return "evaluations", RecordSource(name, path.parent, record)
     raise DataError(
         f"{path} is a record of {record.kind}, which no report tells",
-        fix="give records of train, evaluate, compare or ablate that ended well",
+        fix="give records of train, evaluate, compare or ablate that ended well, or of benchmarks/sar_codecs.py",
     )
 
 

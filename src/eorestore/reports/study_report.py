@@ -14,12 +14,14 @@ from eorestore.reports.page import Section
 from eorestore.reports.pairs import means_by_cover
 from eorestore.reports.plots import Point, against_cover, cost_against_score
 from eorestore.reports.provenance import provenance
+from eorestore.reports.sar_report import latent_sections, rate_sections
 from eorestore.reports.score_cells import cover_name, difference, heading
-from eorestore.reports.sources import StudySource
+from eorestore.reports.sources import RecordSource, StudySource
 from eorestore.reports.study_tables import (
     condition_note,
     difference_table,
     ended_table,
+    leading_score,
     score_table,
     scored,
     setup_table,
@@ -32,26 +34,26 @@ _FAR = "Baselines far away from the networks stand in the table alone."
 _LINES = 17  # more in one plot cannot be told apart
 
 
-def study_sections(study: StudySource, *, profiles: Sequence[Sequence[Values]] = ()) -> list[Section]:
+def study_sections(
+    study: StudySource, *, profiles: Sequence[Sequence[Values]] = (), codecs: Sequence[RecordSource] = ()
+) -> list[Section]:
     """Scores, differences, scores by cover, cost against score, details, intervals, and what did not end well.
 
-    profiles: of every comparison of the report, for the costs of a pass. What a study does not hold has no section.
+    Then, where the study has a final split, what it says of rows and differences; curves over the rate are of it alone.
+
+    profiles: of every comparison of the report, for the costs of a pass. codecs: what rows are drawn beside, where
+    they were measured on the same bands. What a study does not hold has no section.
     """
-    name, scores = study.name, study.summary.scores
+    name, scores = study.name, study.scores
     source = provenance(study.records)
     costs = [profile for found in profiles for profile in found]
-    note = f"{study_note(scores)} {condition_note(scores)} {source}"
-    leading = [row["row"] for row in scored(scores) if row["main"] or row["baseline"]]
-    others = [row["row"] for row in scored(scores) if row["row"] not in leading]
+    leading, others = _groups(scores)
     sections: list[Section] = []
-    setup = setup_table([record.config for found in study.runs.values() for record in found])
+    configs = [record.config for found in study.runs.values() for record in found]
+    setup = setup_table(configs, settings=scores["settings"])
     if setup is not None:
         sections.append(Section(f"{name}: setup", table=setup, note=source))
-    for title, rows in ((f"{name}: main rows", leading), (f"{name}: single cells", others)):
-        if rows:
-            table = score_table(scores, rows=rows, profiles=costs if _timed(scores, rows, costs) else None)
-            sections.append(Section(title, table=table, note=note))
-    sections += _differences(study, f"{study_note(scores)} {source}")
+    sections += _scores(study, costs, source)
     sections += _by_cover(study, leading if len(leading) > 1 else [*leading, *others], source)
     sections += _costs(study, costs, source)
     sections += _details(study, source)
@@ -59,7 +61,29 @@ def study_sections(study: StudySource, *, profiles: Sequence[Sequence[Values]] =
     ended = ended_table(scores)
     if ended is not None:
         sections.append(Section(f"{name}: rows without a result", table=ended, note=source))
-    return sections
+    final = study.final
+    if final is not None:
+        sections += _scores(final, costs, source)
+    return [*sections, *latent_sections(final or study), *rate_sections(final or study, codecs=codecs)]
+
+
+def _scores(study: StudySource, costs: Sequence[Values], source: str) -> list[Section]:
+    """The rows of one split, and their differences to the reference."""
+    scores = study.scores
+    leading, others = _groups(scores)
+    note = f"{study_note(scores)} {condition_note(scores)} {source}"
+    sections = []
+    for title, rows in ((f"{study.name}: main rows", leading), (f"{study.name}: single cells", others)):
+        if rows:
+            table = score_table(scores, rows=rows, profiles=costs if _timed(scores, rows, costs) else None)
+            sections.append(Section(title, table=table, note=note))
+    return [*sections, *_differences(study, f"{study_note(scores)} {source}")]
+
+
+def _groups(scores: Values) -> tuple[list[str], list[str]]:
+    """Names of the main rows and baselines, and of the others."""
+    leading = [row["row"] for row in scored(scores) if row["main"] or row["baseline"]]
+    return leading, [row["row"] for row in scored(scores) if row["row"] not in leading]
 
 
 def _timed(scores: Values, rows: Sequence[str], profiles: Sequence[Values]) -> bool:
@@ -68,8 +92,8 @@ def _timed(scores: Values, rows: Sequence[str], profiles: Sequence[Values]) -> b
 
 
 def _differences(study: StudySource, note: str) -> list[Section]:
-    scores = study.summary.scores
-    first = f"{scores['metrics'][0]}_cloud"
+    scores = study.scores
+    first = leading_score(scores)
     effects = [
         Effect(row["row"], found["mean"], found["low"], found["high"], difference(found, first))
         for row in scored(scores)
@@ -83,8 +107,8 @@ def _differences(study: StudySource, note: str) -> list[Section]:
 
 
 def _by_cover(study: StudySource, rows: Sequence[str], source: str) -> list[Section]:
-    scores = study.summary.scores
-    first = f"{scores['metrics'][0]}_cloud"
+    scores = study.scores
+    first = leading_score(scores)
     curves = {row: found for row in rows if (found := means_by_cover(study, row, score=first))}
     covers = sorted({cover for found in curves.values() for cover in found})
     if len(covers) < 2:
@@ -110,8 +134,8 @@ def _shown(curves: Mapping[str, Mapping[float, float]], reference: str) -> dict[
 
 def _costs(study: StudySource, profiles: Sequence[Values], source: str) -> list[Section]:
     """Against the FLOPs of a pass, for the rows that were profiled; else against those of a training step."""
-    scores = study.summary.scores
-    first = f"{scores['metrics'][0]}_cloud"
+    scores = study.scores
+    first = leading_score(scores)
     rows = [row for row in scored(scores) if row["gflops_step"] and row["scores"][first]["mean"] is not None]
     sizes = {row["row"]: at_size(cost_of(profiles, row["row"], parameters=row["parameters"])) for row in rows}
     passes = {name: size["flops"] / 1e9 for name, size in sizes.items() if size is not None}
@@ -131,7 +155,7 @@ def _costs(study: StudySource, profiles: Sequence[Values], source: str) -> list[
 
 
 def _details(study: StudySource, source: str) -> list[Section]:
-    cases = {row["row"]: found for row in scored(study.summary.scores) if (found := study.cases(row["row"]))}
+    cases = {row["row"]: found for row in scored(study.scores) if (found := study.cases(row["row"]))}
     details, intervals = detail_table(cases), interval_table(cases)
     where = "Inside cloud, mean over all cases and training seeds."
     sections = []
@@ -147,7 +171,7 @@ def _strata(study: StudySource, rows: Sequence[str], source: str) -> list[Sectio
     parts = [
         {**part, "model": row} for row in rows for record in study.done(row) for part in record.scores.get("strata", ())
     ]
-    tables = strata_tables({"metrics": study.summary.scores["metrics"], "strata": parts})
+    tables = strata_tables({"metrics": study.scores["metrics"], "strata": parts})
     return [
         Section(f"{study.name}: by {kind}", table=table, note=f"{stratum_note(kind)} {source}")
         for kind, table in tables.items()

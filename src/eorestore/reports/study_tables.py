@@ -1,6 +1,6 @@
 """Tables of a study, from the plain values of its summary: scores, differences, what did not end well; trains nothing.
 
-The summary is `experiments.study_summary.summary`.
+The summary is `experiments.study_summary.summary` as `read_summary` completes it.
 """
 
 from __future__ import annotations
@@ -8,17 +8,18 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from eorestore.experiments.score_text import is_ordered
 from eorestore.reports.costs import COST_COLUMNS, cost_cells, cost_of
 from eorestore.reports.score_cells import difference, heading, spread
 from eorestore.reports.table import Cell, Table
 
 Values = Mapping[str, Any]
-SHOWN = ("psnr", "ssim", "mae", "sam")  # the metrics of the main table; all have their differences
+# the metrics of the main table, of any task; all have their differences
+SHOWN = ("psnr", "psnr30", "ssim", "mae", "sam", "enl_ratio", "epi_pearson")
 NOTE = (
-    "Scores are inside cloud: mean ± standard deviation over training seeds. Differences are the mean paired "
-    "difference to {reference}, positive where the row is better, with its {level:.0f} % bootstrap interval over "
-    "scenes, covers and seeds of clouds ({resamples:,} resamples); it speaks of other clouds over these scenes, not of "
-    "other places."
+    "Scores are {leads} where the head of a column says nothing else: mean ± standard deviation over training seeds. "
+    "Differences are the mean paired difference to {reference}, positive where the row is better, with its "
+    "{level:.0f} % bootstrap interval over {cases} ({resamples:,} resamples); {limits}."
 )
 
 
@@ -28,23 +29,25 @@ def score_table(
     rows: Collection[str] | None = None,
     profiles: Sequence[Values] | None = None,
 ) -> Table:
-    """Scores inside cloud of the rows that were scored, the difference to the reference, and what a row costs.
+    """The leading scores of the rows that were scored, the difference to the reference, and what a row costs.
 
     rows: names of those that are shown; all by default.
     profiles: of a comparison; without them the columns of a forward pass are left out.
     """
-    reference, first = scores["reference"], f"{scores['metrics'][0]}_cloud"
+    reference, end, first, facts = scores["reference"], scores["end"], leading_score(scores), dict(scores["facts"])
     metrics = [name for name in scores["metrics"] if name in SHOWN] or scores["metrics"]
     columns = ["Row", "Seeds", *(heading(name, region=False) for name in metrics)]
-    columns += [f"{heading(first, region=False)} against {reference}", "Parameters", "GFLOPs a step"]
+    columns += [f"{heading(first, region=False)} against {reference}", *facts.values()]
+    columns += ["Parameters", "GFLOPs a step"]
     columns += [] if profiles is None else COST_COLUMNS
     cells: list[tuple[Cell, ...]] = []
     for row in scored(scores, rows=rows):
-        means = [spread(row["scores"].get(f"{metric}_cloud"), metric) for metric in metrics]
+        means = [spread(row["scores"].get(f"{metric}{end}"), metric) for metric in metrics]
         against = "reference" if row["row"] == reference else difference(row["difference"].get(first), first)
-        facts = [_whole(row["parameters"]), _fixed(row["gflops_step"])]
+        found = [spread(row["scores"].get(fact), fact) for fact in facts]
+        size = [_whole(row["parameters"]), _fixed(row["gflops_step"])]
         cost = [] if profiles is None else cost_cells(cost_of(profiles, row["row"], parameters=row["parameters"]))
-        cells.append((row["row"], row["seeds"], *means, against, *facts, *cost))
+        cells.append((row["row"], row["seeds"], *means, against, *found, *size, *cost))
     return Table(tuple(columns), tuple(cells))
 
 
@@ -63,8 +66,8 @@ def score_by_row(scores: Values, score: str) -> Table:
 
 
 def difference_table(scores: Values) -> Table:
-    """The difference of every row to the reference by every metric inside cloud, with its interval."""
-    names = [f"{metric}_cloud" for metric in scores["metrics"]]
+    """The difference of every row to the reference by every metric that has a better way, with its interval."""
+    names = [name for metric in scores["metrics"] if is_ordered(name := f"{metric}{scores['end']}")]
     rows = [
         (row["row"], *(difference(row["difference"].get(name), name) for name in names))
         for row in scored(scores)
@@ -83,10 +86,10 @@ def ended_table(scores: Values) -> Table | None:
     return Table(("Row", "What became of it", "Reason"), tuple(rows)) if rows else None
 
 
-def setup_table(configs: Sequence[Values]) -> Table | None:
+def setup_table(configs: Sequence[Values], *, settings: Collection[str]) -> Table | None:
     """What every row of a study could spend and how it was scored, from the configurations of its runs.
 
-    None where the runs are not there.
+    settings: of the evaluation, that its task has and others have not. None where the runs are not there.
     """
     budgets = [config["budget"] for config in configs if "budget" in config]
     if not budgets:
@@ -105,11 +108,20 @@ def setup_table(configs: Sequence[Values]) -> Table | None:
             str(1 + max((config["seed"] for config in configs if config["main"]), default=0)),
         ),
         ("Scored on", f"{wanted['split']} places"),
-        ("Covers of the simulated clouds", ", ".join(f"{100 * cover:g} %" for cover in wanted["covers"])),
-        ("Seeds of the simulated clouds", ", ".join(map(str, wanted["seeds"]))),
-        ("Size of the simulated clouds, pixels", " to ".join(map(str, wanted["cloud_size_px"]))),
     ]
-    return Table(("Setting", "Value"), tuple(rows))
+    if wanted.get("final") is not None:
+        rows.append(("Scored on besides, choosing nothing by it", f"{wanted['final']} places"))
+    own = {
+        "covers": ("Covers of the simulated clouds", ", ".join(f"{100 * cover:g} %" for cover in wanted["covers"])),
+        "seeds": ("Seeds of the simulated clouds", ", ".join(map(str, wanted["seeds"]))),
+        "cloud_size_px": ("Size of the simulated clouds, pixels", " to ".join(map(str, wanted["cloud_size_px"]))),
+    }
+    return Table(("Setting", "Value"), (*rows, *(row for name, row in own.items() if name in settings)))
+
+
+def leading_score(scores: Values) -> str:
+    """The score by which a study compares its rows first, such as `psnr_cloud`."""
+    return f"{scores['metrics'][0]}{scores['end']}"
 
 
 def scored(scores: Values, *, rows: Collection[str] | None = None) -> list[Values]:
@@ -119,7 +131,8 @@ def scored(scores: Values, *, rows: Collection[str] | None = None) -> list[Value
 
 def study_note(scores: Values) -> str:
     """What means, spreads and intervals of a study are."""
-    return NOTE.format(reference=scores["reference"], level=100 * scores["level"], resamples=scores["resamples"])
+    values = {name: scores[name] for name in ("reference", "resamples", "leads", "cases", "limits")}
+    return NOTE.format(level=100 * scores["level"], **values)
 
 
 def condition_note(scores: Values) -> str:

@@ -58,7 +58,7 @@ def version_sections(study: StudySource, *, scenes: int) -> list[Section]:
 def _checkpoints(study: StudySource) -> dict[str, Path]:
     """The folder of the first seed's run of every main row that has one with a checkpoint."""
     found = {}
-    for row in study.summary.scores["results"]:
+    for row in study.scores["results"]:
         folders = sorted((study.folder / "runs").glob(f"{row['row']}-seed0-????????/best"))
         if folders and row["main"]:
             found[row["row"]] = folders[-1].parent
@@ -67,7 +67,7 @@ def _checkpoints(study: StudySource) -> dict[str, Path]:
 
 def _models(study: StudySource, runs: Mapping[str, Path]) -> dict[str, str]:
     """Model by row, in the order of the study: the best checkpoints, and the baselines."""
-    rows = study.summary.scores["results"]
+    rows = study.scores["results"]
     named = {row["row"]: row["baseline"] for row in rows if row["baseline"]}
     named |= {row: (run / "best").as_posix() for row, run in runs.items()}
     return {row["row"]: named[row["row"]] for row in rows if row["row"] in named}

@@ -8,7 +8,7 @@ from typing import Any
 from eorestore.processing import Processor
 from eorestore.restorer.maps import CONSISTENCY, SIGMA, SOURCE, check_maps
 from eorestore.restorer.plan import Layout, ModelFacts, fit_budget, megabytes, model_facts, plan_scene
-from eorestore.restorer.request import Inputs, Request, open_inputs, open_target
+from eorestore.restorer.request import Inputs, Request, for_model, open_inputs, open_target
 from eorestore.restorer.requirements import check_inputs
 
 
@@ -21,6 +21,7 @@ def estimate(request: Request) -> dict[str, Any]:
     inputs = open_inputs(request)
     optical = inputs.optical
     facts = model_facts(request.model, tile=request.tile, overlap=request.overlap)
+    request, inputs = for_model(request, inputs, primary=facts.primary, model=facts.resolved.name)
     _check(request, inputs, facts)
     size, bands, dtype = optical.grid.size, len(optical.bands), optical.encoding.dtype
     masked = request.mask != "none"
@@ -75,4 +76,5 @@ def _check(request: Request, inputs: Inputs, facts: ModelFacts) -> None:
             names=inputs.names,
             wanted=config["inputs"],
             optional=config["optional_inputs"],
+            primary=facts.primary,
         )

@@ -15,6 +15,7 @@ from eorestore.restorer.adaptation import adapt as adapt_model
 from eorestore.restorer.consistency import ConsistencyRows
 from eorestore.restorer.inference import Execution
 from eorestore.restorer.maps import CONSISTENCY, CONSISTENCY_LAYER, MapLayer, MapStack
+from eorestore.restorer.request import OPTICAL, settled_mask
 from eorestore.restorer.restore import Restorer, load_restorer, mask_of
 from eorestore.restorer.rows import Rows, Sink
 from eorestore.restorer.scene import Scene
@@ -50,7 +51,8 @@ def restore_raster(
     Args:
         model: a name, a checkpoint, or a loaded Restorer.
         rasters: by the model's keywords: `cloudy` (reflectance) and, for most models, `sar`, on one grid. Models that
-            do without SAR, or without one of its bands, take what there is.
+            do without SAR, or without one of its bands, take what there is. One that restores SAR itself takes the
+            one raster that is given, whatever its keyword.
         mask: (y, x), True where a pixel is to be restored; `auto`, `csmask`; None restores every pixel.
         execution: batch, device, precision, self-ensemble.
         save: maps to return as well: extras of the model such as `sigma`, and `consistency` (with SAR).
@@ -58,14 +60,19 @@ def restore_raster(
         adapt_seed: of that training.
 
     Returns:
-        The raster with the bands of `cloudy`; pixels outside the mask are untouched.
+        The raster with the bands of what is restored; pixels outside the mask are untouched.
     """
-    restorer = model if isinstance(model, Restorer) else load_restorer(model, bands=rasters["cloudy"].bands)
+    given = rasters.get(OPTICAL, next(iter(rasters.values())))
+    restorer = model if isinstance(model, Restorer) else load_restorer(model, bands=given.bands)
+    if restorer.primary != OPTICAL and len(rasters) == 1:
+        rasters = {restorer.primary: given}
+    if isinstance(mask, str):
+        mask = settled_mask(mask, primary=restorer.primary)
     if execution is not None:
         restorer = replace(restorer, execution=execution)
     inputs = {key: MemoryPixels(raster) for key, raster in rasters.items()}
     for key, raster in rasters.items():
-        if not raster.grid.same_as(rasters["cloudy"].grid):
+        if not raster.grid.same_as(given.grid):
             raise GridError(f"the {key} raster lies on another grid", fix="warp it onto the grid of the cloudy one")
     restorer.check({key: raster.bands for key, raster in rasters.items()}, names={key: key for key in rasters})
     scene = Scene(inputs, restorer.primary)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from eorestore.errors import BandError, UsageError, WriteError
+from eorestore.processing.units import RADAR
 from eorestore.raster import Window
 from eorestore.raster.encoding import Encoding
 from eorestore.raster.files import RasterFile, RasterWriter, open_raster
@@ -118,6 +119,7 @@ class Output:
                     grid=grid,
                     encoding=optical.encoding_to_write,
                     descriptions=optical.descriptions,
+                    units=_radar_units(optical),
                     tags=tags,
                     scaled=optical.declares_scale,
                     cog=target.cog and not target.is_folder,
@@ -211,6 +213,15 @@ class Output:
                 limits = np.iinfo(raw.dtype) if raw.dtype.kind in "ui" else None
                 rounded = new if limits is None else np.clip(np.rint(np.nan_to_num(new)), limits.min, limits.max)
                 writer.write(window, np.where(changed, rounded, raw).astype(raw.dtype))
+
+
+def _radar_units(file: RasterFile) -> tuple[str, ...]:
+    """Units to write: of radar those of its bands, so that the result says dB or power; of reflectance none.
+
+    Numbers of Sentinel-2 may be DN without a declared scale, which `reflectance` would deny.
+    """
+    units = tuple(band.unit for band in file.bands)
+    return tuple(map(str, units)) if set(units) <= RADAR else ()
 
 
 def _holds_bands_alone(folder: Path) -> bool:

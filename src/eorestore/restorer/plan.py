@@ -52,6 +52,11 @@ class ModelFacts:
     overlap: int
     config: Mapping[str, Any]
 
+    @property
+    def primary(self) -> str:
+        """The model's keyword for the scene that is restored."""
+        return next(iter(self.config["processor"]["inputs"])) if self.config else "cloudy"
+
 
 def model_facts(model: str, *, tile: int | None = None, overlap: int | None = None) -> ModelFacts:
     """The size rule of a model by name or path. Raises UnknownNameError, CheckpointError, MissingError, UsageError."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eorestore.errors import DataError, UsageError
@@ -16,6 +16,7 @@ from eorestore.restorer.scene import Scene
 
 logger = logging.getLogger(__name__)
 BUILT_IN_MASKS = ("auto", "csmask", "none")
+OPTICAL = "cloudy"  # the keyword of an optical scene
 _LEAST_TILE = 16
 _DAYS = 6
 
@@ -93,31 +94,35 @@ class Request:
 
 @dataclass(frozen=True)
 class Inputs:
-    """The opened scene: optical and, if given, SAR on its grid, and what was decided on the way."""
+    """The opened scene: optical and, if given, SAR on its grid, and what was decided on the way.
+
+    primary: the model's keyword for the scene that is restored, which stands as `optical` whatever it holds.
+    """
 
     optical: RasterFile
     sar: RasterFile | None
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
     date_gap_days: float | None
+    primary: str = OPTICAL
 
     @property
     def bands(self) -> dict[str, BandSet]:
         """Bands of the inputs by the model's keywords."""
-        return {"cloudy": self.optical.bands} | ({"sar": self.sar.bands} if self.sar else {})
+        return {self.primary: self.optical.bands} | ({"sar": self.sar.bands} if self.sar else {})
 
     @property
     def names(self) -> dict[str, str]:
         """Names of the inputs by the model's keywords, for messages."""
-        return {"cloudy": self.optical.path.name, "sar": self.sar.path.name if self.sar else "sar"}
+        return {"sar": self.sar.path.name if self.sar else "sar", self.primary: self.optical.path.name}
 
     @property
     def scene(self) -> Scene:
         """The inputs by the model's keywords."""
-        files = {"cloudy": self.optical} | ({"sar": self.sar} if self.sar else {})
+        files = {self.primary: self.optical} | ({"sar": self.sar} if self.sar else {})
         azimuth = self.optical.tags.get("SUN_AZIMUTH")
         try:
-            return Scene(files, "cloudy", None if azimuth is None else float(azimuth))
+            return Scene(files, self.primary, None if azimuth is None else float(azimuth))
         except ValueError:
             raise DataError(
                 f"{self.optical.path.name} has the tag SUN_AZIMUTH={azimuth!r}, which is no number",
@@ -160,6 +165,26 @@ def open_inputs(request: Request) -> Inputs:
     for warning in warnings:
         logger.warning(warning)
     return Inputs(optical, sar, notes, warnings, days)
+
+
+def for_model(request: Request, inputs: Inputs, *, primary: str, model: str) -> tuple[Request, Inputs]:
+    """Both as a model takes them that restores `primary`; see `settled_mask`. Raises UsageError."""
+    if primary == OPTICAL:
+        return request, inputs
+    if inputs.sar is not None:
+        raise UsageError(
+            f"{model} restores a {primary} scene by itself", fix=f"name {inputs.sar.path.name} as IN, without --sar"
+        )
+    return replace(request, mask=settled_mask(request.mask, primary=primary)), replace(inputs, primary=primary)
+
+
+def settled_mask(mask: str, *, primary: str) -> str:
+    """`auto` is `none` for what is no optical scene: it has no clouds. Raises UsageError for `csmask` then."""
+    if primary == OPTICAL or mask not in BUILT_IN_MASKS:
+        return mask
+    if mask == "csmask":
+        raise UsageError(f"csmask finds no clouds in a {primary} scene", fix="leave out --mask, or give a mask file")
+    return "none"
 
 
 def _days_apart(optical: RasterFile, sar: RasterFile | None) -> float | None:

@@ -26,6 +26,7 @@ def check_inputs(
     names: Mapping[str, str],
     wanted: Sequence[str],
     optional: Sequence[str],
+    primary: str = "cloudy",
 ) -> None:
     """Whether the inputs of a scene can serve a model.
 
@@ -36,6 +37,7 @@ def check_inputs(
         names: of the files by keyword, for messages.
         wanted: keywords that the model takes.
         optional: those that may be missing, wholly or by band.
+        primary: the keyword of the scene that is restored.
 
     Raises:
         UsageError: an input is missing.
@@ -52,9 +54,10 @@ def check_inputs(
         absent = any(name not in bands for name in needed)
         if key == "sar" and (absent or not any(name in bands for name in scaling.names)):
             verb = "takes" if key in optional else "needs"
+            other = f"--sar-bands{_others(key)}" if key != primary else "--bands, or choose a model of other bands"
             raise BandError(
                 f"{model} {verb} {', '.join(scaling.names)}; {names[key]} has {', '.join(bands.names)}",
-                fix=f"give a file with these bands, name them with --sar-bands{_others(key)}",
+                fix=f"give a file with these bands, name them with {other}",
             )
         lenient(processor, optional).check(key, bands, source=names[key])
 

@@ -73,6 +73,7 @@ class Restorer:
             names=names,
             wanted=self.wanted,
             optional=self.model.optional_inputs,
+            primary=self.primary,
         )
 
     def absent(self, scene: Scene) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from eorestore.restorer.mask_files import open_mask
 from eorestore.restorer.output import Output, Target
 from eorestore.restorer.plan import Layout, fit_budget
 from eorestore.restorer.provenance import file_facts, identity, output_tags, sigma_facts, sigma_tags
-from eorestore.restorer.request import BUILT_IN_MASKS, Inputs, Request, open_inputs, open_target
+from eorestore.restorer.request import BUILT_IN_MASKS, Inputs, Request, for_model, open_inputs, open_target
 from eorestore.restorer.requirements import used_bands
 from eorestore.restorer.rows import Progress, Rows, Sink
 from eorestore.restorer.scene import MaskOfWindow, PackedMask
@@ -57,7 +57,7 @@ def restore_file(request: Request, *, progress: Progress | None = None, adapting
     target = open_target(request)
     inputs = open_inputs(request)
     optical = inputs.optical
-    restorer = _restorer(request, inputs)
+    restorer, request, inputs = _prepared(request, inputs)
     maps = restorer.maps(request.save, inputs.scene)
     mask = _mask(request, inputs)
     layout = Layout(len(optical.bands), optical.encoding.dtype, optical.grid.size, maps.bands)
@@ -138,8 +138,8 @@ class _Tally:
         self.thumbnail.add(rows.first, rows.raw)
 
 
-def _restorer(request: Request, inputs: Inputs) -> Restorer:
-    """The model, checked against the inputs, with tiles that keep within the memory asked for."""
+def _prepared(request: Request, inputs: Inputs) -> tuple[Restorer, Request, Inputs]:
+    """The model, with tiles that keep within the memory asked for, and request and inputs as it takes them."""
     from eorestore.restorer.inference import Execution
     from eorestore.restorer.restore import load_restorer
 
@@ -151,9 +151,15 @@ def _restorer(request: Request, inputs: Inputs) -> Restorer:
         overlap=request.overlap,
         execution=Execution(request.batch, request.device, request.precision, request.tta),
     )
+    request, inputs = for_model(request, inputs, primary=restorer.primary, model=restorer.name)
     restorer.check(inputs.bands, names=inputs.names)
+    left = [name for name in optical.bands.names if name not in restorer.processor.output.names]
+    if left and request.mask == "none":
+        kept = f"{', '.join(left)} stays as it is: {restorer.name} gives {', '.join(restorer.processor.output.names)}"
+        logger.warning(kept)
+        inputs = replace(inputs, warnings=(*inputs.warnings, kept))
     if request.budget is None:
-        return restorer
+        return restorer, request, inputs
     facts = fit_budget(
         optical.grid.size,
         restorer.facts,
@@ -164,7 +170,7 @@ def _restorer(request: Request, inputs: Inputs) -> Restorer:
         masked=request.mask != "none",
         maps=restorer.maps(request.save, inputs.scene).bands,
     )
-    return replace(restorer, facts=facts)
+    return replace(restorer, facts=facts), request, inputs
 
 
 def _mask(request: Request, inputs: Inputs) -> MaskOfWindow | None:

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from eorestore.errors import DataError
 from eorestore.models.model import Model, Prepared
 from eorestore.processing import Processor
+from eorestore.processing.units import convert_values
 from eorestore.raster import Window
 from eorestore.restorer.background import Background, ahead
 from eorestore.restorer.inference import Execution, forward_keywords, is_finite, run_model, sample_map
@@ -56,6 +58,7 @@ class Stream:
         rows = [processor.output.names.index(name) for name in names]
         self.rows_model = None if rows == list(range(len(processor.output.names))) else rows
         self.scaling = processor.output.select(names)
+        self.observed = {scene.optical.bands[name].unit for name in names}
         # joining tiles pays where a network works on them; a baseline only moves them about
         self.batch = execution.batch if any(True for _ in model.parameters()) else 1
         self.done_tiles = 0
@@ -74,6 +77,9 @@ class Stream:
                 self._restore_row(row, strip, mosaic, progress)
                 top = mosaic.top
                 restored = mosaic.finish(row)
+                if not self.encodes_tiles:
+                    count = len(self.rows_out)
+                    restored[:count] = self._as_observed(restored[:count])
                 for finished in composed.push(top, restored, raw=strip.raw[self.scene.primary], strip=strip):
                     writer.put(finished)
 
@@ -132,10 +138,15 @@ class Stream:
             values = restored[:bands] if self.rows_model is None else restored[self.rows_model]
             values = self.scaling.decode(values)
             if self.encodes_tiles:
-                values = self.scene.optical.encoding.encode(values)
+                values = self.scene.optical.encoding.encode(self._as_observed(values))
             if self.maps.bands:
                 values = np.concatenate([values, self.maps.convert(restored[bands:])])
             mosaic.add(tile, values, position=(row, column))
+
+    def _as_observed(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Values (band, y, x) of the model's unit in that of the scene, such as decibel in power."""
+        given = {band.unit for band in self.scaling.bands}
+        return values if given == self.observed else convert_values(values, *given, *self.observed)
 
     def _encode(self, tile: Tile, strip: Strip) -> dict[str, Tensor]:
         inner = tile.window.relative_to(strip.window)
