@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from eorestore.config import RunConfig, config_hash, differences, load_config, parse_settings, write_yaml
+from eorestore.config import RunConfig, config_hash, load_config, parse_settings
 from eorestore.errors import EXIT_USAGE, ConfigError
+from eorestore.plain_values import differences, write_yaml
 
 GOOD = """
 name: first
@@ -119,6 +120,50 @@ def test_an_unknown_key_without_a_near_one_lists_the_known(preset: Path) -> None
 )
 def test_a_wrong_value_is_named_with_its_key(preset: Path, override: str, words: str) -> None:
     assert words in message(preset, override)
+
+
+STAGES = "[{start: 0.25, losses: {l1: 0.8, swt: 0.1}}, {start: 0.5, losses: {l1: 0.5, one_minus_ssim: 0.2}}]"
+
+
+def test_stages_of_losses_are_read_in_order_and_all_their_losses_known(preset: Path, tmp_path: Path) -> None:
+    config = load_config(preset, [f"stages={STAGES}", "training.best_by=psnr"])
+    assert [(stage.start, stage.losses) for stage in config.stages] == [
+        (0.25, {"l1": 0.8, "swt": 0.1}), (0.5, {"l1": 0.5, "one_minus_ssim": 0.2}),
+    ]  # fmt: skip
+    assert config.loss_names == ("l1", "one_minus_ssim", "swt")
+    again = tmp_path / "again.yaml"
+    again.write_text(write_yaml(config.to_dict()))
+    assert load_config(again) == config
+
+
+def test_a_run_without_stages_keeps_the_hash_that_it_had_before_there_were_any(preset: Path) -> None:
+    config = load_config(preset)
+    assert "stages" not in config.to_dict()
+    assert load_config(preset, ["stages=[]"]).hash == config.hash
+    assert load_config(preset, [f"stages={STAGES}", "training.best_by=psnr"]).hash != config.hash
+
+
+@pytest.mark.parametrize(
+    ("stages", "words"),
+    [
+        ("[{start: 0.5, losses: {l1: 1}}, {start: 0.5, losses: {l1: 2}}]", "stages start one after another"),
+        ("[{start: 0.6, losses: {l1: 1}}, {start: 0.4, losses: {l1: 2}}]", "found 0.6, 0.4"),
+        ("[{start: 0, losses: {l1: 1}}]", "stages.0.start: input should be greater than 0"),
+        ("[{start: 1, losses: {l1: 1}}]", "stages.0.start: input should be less than 1"),
+        ("[{start: 0.5, losses: {}}]", "stages.0.losses: "),
+        ("[{start: 0.5, losses: {l1: -1}}]", "stages.0.losses.l1: input should be greater than 0"),
+        ("[{start: 0.5}]", "stages.0.losses is missing"),
+        ("[{strat: 0.5, losses: {l1: 1}}]", "unknown key stages.0.strat (did you mean start?)"),
+        ("[0.5]", "stages.0: "),
+        ("{start: 0.5}", "stages: "),
+    ],
+)
+def test_a_wrong_stage_is_named_with_its_place(preset: Path, stages: str, words: str) -> None:
+    assert words in message(preset, f"stages={stages}", "training.best_by=psnr")
+
+
+def test_the_best_of_a_staged_run_is_not_chosen_by_a_loss_that_changes(preset: Path) -> None:
+    assert "training.best_by is loss, which means another thing in every stage" in message(preset, f"stages={STAGES}")
 
 
 def test_a_missing_key_is_named(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ NAMES = sorted(path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.p
 # Each may import what stands before it; those of one line may not import each other.
 ORDER = [
     {"errors"},
+    {"plain_values"},
     {"config"},
     {"raster"},
     {"processing"},

@@ -16,7 +16,6 @@ import difflib
 import hashlib
 import json
 import math
-import re
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 from eorestore.errors import ConfigError
+from eorestore.plain_values import flattened, lay_over, override_pairs, read_yaml
 
 _T = TypeVar("_T")
 
@@ -33,6 +33,8 @@ Count = Annotated[int, Ge(0)]
 Positive = Annotated[int, Ge(1)]
 Share = Annotated[float, Ge(0), Le(1)]
 Tracker = Literal["tensorboard", "wandb"]
+
+_LATER_DATA = ("low_levels", "mixup", "repeat")  # keys of data that came after the first hashes
 
 
 @dataclass(frozen=True)
@@ -47,11 +49,11 @@ class ModelConfig:
 class DataSettings:
     """Where samples come from.
 
-    manifest: CSV of scenes with place and split; root: the folder its paths start from.
+    manifest: CSV of scenes with place and split, or a folder of image pairs; root: the folder its paths start from.
     pairs: clouds of the manifest's scenes: `simulated` over clear ones, or `real`, where a row has a cloudy scene and a
         reference. Synthetic scenes always have simulated ones.
     synthetic: generated scenes of `synthetic_size` x `synthetic_size` pixels.
-    crop: side of a training sample in pixels. crops_per_scene: samples drawn of a scene before the next one.
+    crop: side of a training sample in input pixels. crops_per_scene: samples drawn of a scene before the next one.
     cover: least and largest share of simulated cloud. cloud_size_px: least and largest size of a cloud.
     masks: a file or folder of real cloud masks; None for fractal noise.
     drop_b10: share of samples without B10, so that Level-2A scenes are met in training.
@@ -59,6 +61,9 @@ class DataSettings:
     sar_shift_px: SAR of training samples is moved by up to so much along each axis, as a bad registration does.
     recolour: share of samples whose ground takes other colours and another contrast, so that few places teach no
         network what the ground looks like.
+    low_levels: of image pairs without a low-resolution image: steps that it is rounded to, 255 for 8 bits, 0 for none.
+    mixup: share of crops of images that are blended with another one.
+    repeat: times an epoch meets every image, in place of items_per_epoch; 0 for items_per_epoch.
     skies: simulated scenes kept in memory and met again, 0 for ever new ones. workers: loaders, each has its own.
     """
 
@@ -81,6 +86,9 @@ class DataSettings:
     items_per_epoch: Positive = 1000
     validation_items: Positive = 32
     workers: Count = 0
+    low_levels: Count = 255
+    mixup: Share = 0.0
+    repeat: Count = 0
 
     def __post_init__(self) -> None:
         problems = [
@@ -163,10 +171,22 @@ class AdversaryConfig:
 
 
 @dataclass(frozen=True)
+class LossStage:
+    """Losses that take the place of those before.
+
+    start: share of `training.steps` after which they do. losses: weight by name, all that count from there on.
+    """
+
+    start: Annotated[float, Gt(0), Lt(1)]
+    losses: Annotated[dict[str, Annotated[float, Gt(0)]], MinLen(1)]
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """Everything that a training needs.
 
     processor: a name in the table of processors. losses: weight by name in the task's table.
+    stages: losses that take over later, in order; without any, `losses` hold throughout.
     tile, overlap: how the trained model cuts a scene, in input pixels. gpu: `wanted` warns where there is none.
     start: a run, checkpoint or shipped model whose weights the network begins with, as far as they fit.
     """
@@ -184,11 +204,27 @@ class RunConfig:
     overlap: Count = 64
     gpu: Literal["wanted", "not needed"] = "wanted"
     start: str | None = None
+    stages: tuple[LossStage, ...] = ()
+
+    def __post_init__(self) -> None:
+        starts = [stage.start for stage in self.stages]
+        if starts != sorted(set(starts)):
+            raise ValueError(f"stages start one after another, found {', '.join(f'{start:g}' for start in starts)}")
+        if self.stages and self.training.best_by == "loss":
+            raise ValueError("training.best_by is loss, which means another thing in every stage; name a metric")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as a preset holds them; without a `start` that is not given, so that old hashes hold."""
+        """Plain values, as a preset holds them; without later keys that are not given, so that old hashes hold."""
         plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
-        return {key: value for key, value in plain.items() if (key, value) != ("start", None)}
+        for key in _LATER_DATA:
+            if plain["data"][key] == getattr(DataSettings, key):
+                del plain["data"][key]
+        return {key: value for key, value in plain.items() if (key, value) not in (("start", None), ("stages", []))}
+
+    @property
+    def loss_names(self) -> tuple[str, ...]:
+        """Every loss that some stage has."""
+        return tuple(dict.fromkeys([*self.losses, *(name for stage in self.stages for name in stage.losses)]))
 
     @property
     def hash(self) -> str:
@@ -227,7 +263,7 @@ def parse_settings(kind: type[_T], values: Mapping[str, Any], *, source: str) ->
     known, problems = _known_keys(kind, values)
     problems += [
         f"{key} is {value}, not a finite number"
-        for key, value in _flatten(values)
+        for key, value in flattened(values)
         if isinstance(value, float) and not math.isfinite(value)
     ]
     try:
@@ -242,78 +278,6 @@ def parse_settings(kind: type[_T], values: Mapping[str, Any], *, source: str) ->
         fix = f"correct {these} in the file or with -s key=value"
         raise ConfigError(f"{source}: {'; '.join(problems)}", fix=fix)
     return settings
-
-
-def read_yaml(text: str, *, source: str) -> object:
-    """YAML as plain values; `1e-4` is a number and a key given twice an error. Raises ConfigError."""
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        pass
-
-    def mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-        keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
-        twice = sorted({str(key) for key in keys if keys.count(key) > 1})
-        if twice:
-            raise yaml.constructor.ConstructorError(problem=f"key {', '.join(twice)} is given twice")
-        return {
-            key: loader.construct_object(value, deep=True) for key, (_, value) in zip(keys, node.value, strict=True)
-        }
-
-    Loader.add_constructor("tag:yaml.org,2002:map", mapping)
-    # YAML 1.1 reads 1e-4 as a text, because its numbers need a point
-    number = re.compile(r"[-+]?(\d[\d_]*)(\.\d*)?[eE][-+]?\d+$")
-    Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+0123456789"))
-    try:
-        return yaml.load(text, Loader)
-    except yaml.YAMLError as error:
-        line = " ".join(str(error).split())
-        raise ConfigError(f"{source} is not YAML: {line}", fix="correct the file") from None
-
-
-def write_yaml(values: Mapping[str, Any]) -> str:
-    """Plain values as YAML in the order given."""
-    import yaml
-
-    return str(yaml.safe_dump(dict(values), sort_keys=False))
-
-
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Dotted keys whose values differ, each with its old and new value; None where a key is absent."""
-    flat = [dict(_flatten(old)), dict(_flatten(new))]
-    keys = sorted(flat[0].keys() | flat[1].keys())
-    return {key: (flat[0].get(key), flat[1].get(key)) for key in keys if flat[0].get(key) != flat[1].get(key)}
-
-
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    rows: list[tuple[str, Any]] = []
-    for key, value in values.items():
-        rows += _flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [(f"{prefix}{key}", value)]
-    return rows
-
-
-def override_pairs(overrides: Mapping[str, object] | Sequence[str]) -> list[tuple[str, object]]:
-    """Dotted keys and plain values of {"training.steps": 10} or ["training.steps=10"]. Raises ConfigError."""
-    if isinstance(overrides, Mapping):
-        return list(overrides.items())
-    pairs: list[tuple[str, object]] = []
-    for text in overrides:
-        key, equals, value = text.partition("=")
-        if not equals or not key.strip():
-            raise ConfigError(f"-s {text!r} has no key=value", fix="write -s training.steps=100")
-        pairs.append((key.strip(), read_yaml(value, source=f"-s {text}")))
-    return pairs
-
-
-def lay_over(values: dict[str, Any], key: str, value: object) -> None:
-    """Set the dotted `key` of nested plain values, in place. Raises ConfigError where a parent has no keys."""
-    *parents, last = key.split(".")
-    for parent in parents:
-        below = values.setdefault(parent, {})
-        if not isinstance(below, dict):
-            raise ConfigError(f"-s {key}: {parent} is {below!r} and has no keys", fix="name the key by its full path")
-        values = below
-    values[last] = value
 
 
 def _known_keys(kind: type, values: Mapping[str, Any], prefix: str = "") -> tuple[dict[str, Any], list[str]]:
@@ -335,6 +299,12 @@ def _known_keys(kind: type, values: Mapping[str, Any], prefix: str = "") -> tupl
         elif isinstance(nested, type) and isinstance(value, Mapping):
             kept[key], below = _known_keys(nested, value, f"{prefix}{key}.")
             problems += below
+        elif isinstance(nested, type) and isinstance(value, list | tuple):
+            kept[key] = list(value)
+            for number, item in enumerate(value):
+                if isinstance(item, Mapping):
+                    kept[key][number], below = _known_keys(nested, item, f"{prefix}{key}.{number}.")
+                    problems += below
         else:
             kept[key] = value
     return kept, problems

@@ -47,6 +47,31 @@ def test_vgg16_from_a_file_gives_the_features_of_torchvision(folder, torchvision
             assert torch.allclose(tap, torchvision_network[:end](standard), atol=1e-5)
 
 
+def test_vgg19_from_a_file_gives_the_features_of_torchvision(folder):
+    theirs = make_layers(cfgs["E"]).eval()
+    save_file(state(theirs), folder / "vgg19.safetensors")
+    check_features(["perceptual_vgg19"])
+    ours = feature_network("vgg19", **CPU)
+    assert ours.taps == ("relu1_2", "relu2_2", "relu3_4", "relu4_4", "relu5_4")
+    image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    features = (image - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)
+    taps = dict(zip((3, 8, 17, 26, 35), ours(image), strict=True))  # torchvision's numbers of these ReLUs
+    for number, layer in enumerate(theirs):
+        features = layer(features)
+        if number in taps:
+            assert torch.allclose(taps[number], features, atol=1e-5)
+
+
+def test_absent_weights_of_vgg19_are_named(folder):
+    with pytest.raises(MissingError, match=r"weights of VGG19 .* looked for vgg19-dcbb9e9d\.pth or vgg19") as failure:
+        check_features(["l1", "perceptual_vgg19"])
+    assert failure.value.fix == "put vgg19-dcbb9e9d.pth into $EORESTORE_WEIGHTS"
+    save_file({"features.0.weight": torch.zeros(64, 3, 3, 3)}, folder / "vgg19.safetensors")
+    with pytest.raises(CheckpointError, match=r"lacks features\.0\.bias"):
+        check_features(["perceptual_vgg19"])
+
+
 def test_torchvisions_own_file_must_have_the_hash_in_its_name(folder, torchvision_network):
     path = folder / "vgg16-397923af.pth"
     torch.save(state(torchvision_network), path)

@@ -1,5 +1,6 @@
 """The losses at edges, against the Sobel operator of kornia and of SciPy."""
 
+import numpy as np
 import pytest
 import torch
 from kornia.filters import spatial_gradient
@@ -30,6 +31,22 @@ def test_sobel_l1_is_the_mean_difference_of_kornias_gradients():
     gradients = spatial_gradient(prediction, mode="sobel") - spatial_gradient(target, mode="sobel")
     expected = gradients.abs()[..., 1:-1, 1:-1].mean()
     assert sobel_l1(prediction, target, valid=everywhere()).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_with_mirrored_borders_all_pixels_count_as_scipy_has_them():
+    prediction, target = pair()
+    planes = (prediction - target).double().flatten(0, 1).numpy()
+    # SciPy's `mirror` repeats no pixel at the edge, and its operator is not divided by 8
+    expected = np.mean([abs(scipy_sobel(one, axis=axis, mode="mirror")) / 8 for one in planes for axis in (0, 1)])
+    found = sobel_l1(prediction, target, valid=everywhere(), border="reflect")
+    assert found.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_with_mirrored_borders_a_hole_at_the_edge_still_counts_for_nothing():
+    prediction, target = torch.full((2, 3, 20, 24), 0.7), torch.full((2, 3, 20, 24), 0.2)
+    valid = everywhere()
+    valid[..., :3, :5] = False
+    assert sobel_l1(prediction, target, valid=valid, border="reflect") == 0
 
 
 def test_a_constant_added_to_the_image_costs_nothing_and_a_ramp_costs_its_slope():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from eorestore.errors import UnknownNameError
 from eorestore.losses.feature_weights import feature_network
 from eorestore.losses.perceptual import GAIN, perceptual
 
@@ -27,6 +28,33 @@ def test_it_is_the_mean_over_levels_of_the_mean_difference_of_features():
     prediction, target, valid = pair()
     expected = np.mean([np.abs(one - two).mean() for one, two in zip(taps(prediction), taps(target), strict=True)])
     assert perceptual(prediction, target, valid=valid, **CHOICE).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_layers_are_averaged_by_their_weights():
+    prediction, target, valid = pair()
+    costs = [np.abs(one - two).mean() for one, two in zip(taps(prediction), taps(target), strict=True)]
+    names = feature_network("ucmerced", device=torch.device("cpu"), dtype=torch.float32).taps
+    layers = {names[2]: 0.4, names[1]: 0.2}
+    expected = (0.4 * costs[2] + 0.2 * costs[1]) / 0.6
+    assert perceptual(prediction, target, valid=valid, layers=layers, **CHOICE).item() == pytest.approx(
+        expected, rel=1e-5
+    )
+    with pytest.raises(UnknownNameError, match="no layer of ucmerced is called 'relu9_9'"):
+        perceptual(prediction, target, valid=valid, layers={"relu9_9": 1.0}, **CHOICE)
+
+
+def test_layers_that_a_tiny_image_has_no_pixels_for_cost_nothing():
+    image = torch.rand(1, 13, 2, 2)
+    last = feature_network("ucmerced", device=torch.device("cpu"), dtype=torch.float32).taps[-1]
+    valid = torch.ones(1, 1, 2, 2, dtype=torch.bool)
+    assert perceptual(image, image + 0.1, valid=valid, layers={last: 1.0}, **CHOICE) == 0
+
+
+def test_without_a_clip_what_is_outside_the_range_of_a_picture_has_a_gradient():
+    _, target, valid = pair()
+    bright = (target + 2).requires_grad_()
+    perceptual(bright, target, valid=valid, gain=1.0, clip=None, **CHOICE).backward()
+    assert (bright.grad[:, [3, 2, 1]] != 0).float().mean() > 0.9
 
 
 def test_only_red_green_and_blue_count():

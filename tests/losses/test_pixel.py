@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from kornia.losses import charbonnier_loss
 from torch.nn import functional as F
 
 from eorestore.losses.pixel import charbonnier, l1
@@ -31,6 +32,21 @@ def test_charbonnier_tends_to_l1_and_lies_below_it(pair):
     plain, smooth = l1(*pair, valid=valid), charbonnier(*pair, valid=valid, epsilon=1e-6)
     assert torch.isclose(plain, smooth, atol=2e-6)
     assert charbonnier(*pair, valid=valid, epsilon=0.1) < plain - 0.05
+
+
+def test_charbonnier_is_kornias_stretched_by_epsilon(pair):
+    valid = torch.ones(2, 1, 12, 9, dtype=torch.bool)
+    expected = 1e-3 * charbonnier_loss(pair[0] / 1e-3, pair[1] / 1e-3, reduction="mean")
+    assert charbonnier(*pair, valid=valid).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_charbonnier_is_zero_at_equality_with_a_gradient_of_zero(pair):
+    valid = torch.ones(2, 1, 12, 9, dtype=torch.bool)
+    image = pair[0].clone().requires_grad_()
+    value = charbonnier(image, pair[0], valid=valid)
+    value.backward()
+    assert value == 0
+    assert (image.grad == 0).all()
 
 
 def test_charbonnier_is_half_the_square_over_epsilon_near_equality():

@@ -12,6 +12,8 @@ import typer
 from eorestore.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import RenderableType
 
     from eorestore.config import RunConfig
@@ -92,6 +94,7 @@ def find_run(run: str) -> Path:
 
 def plan_lines(config: RunConfig, folder: Path) -> list[str]:
     """What a training would do, from its configuration alone."""
+    from eorestore.tasks.table import TASKS
     from eorestore.training.schedule import learning_rate
 
     settings, data = config.training, config.data
@@ -102,14 +105,15 @@ def plan_lines(config: RunConfig, folder: Path) -> list[str]:
         f"model       {config.model.name} {config.model.settings}",
     ]
     if data.manifest is not None:
-        splits = _splits(config.task, Path(data.manifest), root=None if data.root is None else Path(data.root))
+        splits = [row.split for row in TASKS[config.task].rows(data)]
         counts = ", ".join(f"{splits.count(split)} {split}" for split in sorted(set(splits)))
         lines.append(f"scenes      {data.manifest}: {counts}")
     if data.synthetic:
         lines.append(f"synthetic   {data.synthetic} scenes of {data.synthetic_size} pixels a side")
     rates = [learning_rate(settings, step) for step in (0, settings.warmup, settings.steps // 2, settings.steps - 1)]
     lines += [
-        f"losses      {', '.join(f'{weight:g} {name}' for name, weight in config.losses.items())}",
+        f"losses      {_weights(config.losses)}",
+        *(f"  from {stage.start:<7.0%}{_weights(stage.losses)}" for stage in config.stages),
         f"training    {settings.steps} steps of {settings.batch} x {settings.accumulate} crops of {data.crop} pixels, "
         f"{seen / data.items_per_epoch:.1f} epochs, {settings.precision}",
         f"rate        {' -> '.join(f'{rate:.3g}' for rate in rates)} (first, warm, middle, last)",
@@ -120,14 +124,8 @@ def plan_lines(config: RunConfig, folder: Path) -> list[str]:
     return lines
 
 
-def _splits(task: str, manifest: Path, *, root: Path | None) -> list[str]:
-    """The split of every row of a manifest."""
-    from eorestore.data.manifest import read_manifest
-    from eorestore.data.sar_bands import read_sar_manifest
-
-    if task == "sar-compression":
-        return [row.split for row in read_sar_manifest(manifest, root=root)]
-    return [row.split for row in read_manifest(manifest, root=root)]
+def _weights(losses: Mapping[str, float]) -> str:
+    return ", ".join(f"{weight:g} {name}" for name, weight in losses.items())
 
 
 def record_line(record: Record, *, steps: int, best_by: str) -> str:

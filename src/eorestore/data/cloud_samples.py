@@ -38,7 +38,7 @@ def cloud_samples(config: RunConfig, processor: Processor, model: Model) -> tupl
     check_bands(config, processor, model)
     data = config.data
     if data.pairs == "real" and data.manifest is not None:
-        return _real(config, _rows(data), processor, model)
+        return _real(config, read_rows(data), processor, model)
     train, validation = _clear_scenes(data, seed=config.seed)
     masks = None if data.masks is None else load_masks(Path(data.masks))
     build = functools.partial(
@@ -123,7 +123,7 @@ def _clear_scenes(data: DataSettings, *, seed: int) -> tuple[Sequence[ClearScene
     train: list[ClearScene] = []
     validation: list[ClearScene] = []
     if data.manifest is not None:
-        rows = _rows(data)
+        rows = read_rows(data)
         splits = {row.split for row in rows}
         if "train" in splits or not data.synthetic:
             train += load_clear_scenes(select(rows, "train"))
@@ -135,8 +135,11 @@ def _clear_scenes(data: DataSettings, *, seed: int) -> tuple[Sequence[ClearScene
     return train, validation
 
 
-def _rows(data: DataSettings) -> tuple[SceneRow, ...]:
-    return read_manifest(Path(data.manifest or ""), root=None if data.root is None else Path(data.root))
+def read_rows(data: DataSettings) -> tuple[SceneRow, ...]:
+    """The rows of the manifest that a preset names; none without one. Raises what `read_manifest` does."""
+    if data.manifest is None:
+        return ()
+    return read_manifest(Path(data.manifest), root=None if data.root is None else Path(data.root))
 
 
 def _synthetic(data: DataSettings, seed: int, number: int) -> ClearScene:

@@ -53,6 +53,11 @@ class SceneRow:
     product: str | None = None
     landcover: Path | None = None
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The optical, SAR and reference scene."""
+        return tuple(path for path in (self.optical, self.sar, self.reference) if path is not None)
+
 
 def read_manifest(path: Path, *, root: Path | None = None) -> tuple[SceneRow, ...]:
     """The scenes of a manifest, in its order.

@@ -38,6 +38,11 @@ class SarBandRow:
     unit: Unit | None = None
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """What the row names on disk."""
+        return (self.path,)
+
+    @property
     def polarisation(self) -> str:
         """VV, VH, HH or HV."""
         return polarisation_of(self.id)

@@ -12,9 +12,10 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Gt, Le, MinLen
 
-from eorestore.config import Count, Positive, RunConfig, Share, lay_over, override_pairs, parse_settings, read_yaml
+from eorestore.config import Count, Positive, RunConfig, Share, parse_settings
 from eorestore.errors import ConfigError, UnknownNameError
 from eorestore.models.catalogue import find_preset
+from eorestore.plain_values import lay_over, override_pairs, read_yaml
 
 STUDY_FOLDERS = (Path(__file__).parents[1] / "studies", Path(__file__).parents[3] / "studies")
 PLAIN = "none"  # a level of an axis that is not spelt in the names of its cells

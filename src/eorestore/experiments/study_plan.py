@@ -8,14 +8,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from eorestore.config import RunConfig
-from eorestore.errors import ConfigError, MissingError, UnknownNameError, UsageError
-from eorestore.experiments.flops import Losses, TrainingCost, parameter_count, training_cost
+from eorestore.errors import ConfigError, MissingError, UsageError
+from eorestore.experiments.flops import TrainingCost, parameter_count, training_cost
 from eorestore.experiments.study import Study, StudyRow
-from eorestore.experiments.training_run import CHANGEABLE
-from eorestore.losses.weighted import WeightedSum
+from eorestore.experiments.training_run import CHANGEABLE, weighted_sum
 from eorestore.models.model import Model
 from eorestore.models.table import build_model
-from eorestore.tasks.table import TASKS
 
 
 @dataclass(frozen=True)
@@ -137,9 +135,21 @@ def measure_or_skip(study: Study, row: StudyRow, *, batch: int | None = None) ->
 
 
 def measure(study: Study, row: StudyRow, *, batch: int | None = None) -> TrainingCost:
-    """What a step of the row costs, of the budget's batch by default. Raises MissingError where weights are absent."""
+    """What a step of the row costs, of the budget's batch by default. Raises MissingError where weights are absent.
+
+    Of losses in stages, the mean over the training.
+    """
     config = study.config(row)
-    return training_cost(_build(config), _losses(config), crop=study.budget.crop, batch=batch or study.budget.batch)
+    model, size = _build(config), batch or study.budget.batch
+    stages = [
+        (share, training_cost(model, losses, crop=study.budget.crop, batch=size))
+        for share, losses in weighted_sum(config).stages()
+    ]
+    return TrainingCost(
+        stages[0][1].parameters,
+        flops=round(sum(share * cost.flops for share, cost in stages)),
+        seconds=sum(share * cost.seconds for share, cost in stages),
+    )
 
 
 def with_budget(
@@ -170,12 +180,6 @@ def with_budget(
 
 def _build(config: RunConfig) -> Model:
     return build_model(config.model.name, config.model.settings, seed=config.seed)
-
-
-def _losses(config: RunConfig) -> Losses:
-    if config.task not in TASKS:
-        raise UnknownNameError("task", config.task, TASKS)
-    return WeightedSum(TASKS[config.task].losses, config.losses)
 
 
 def _decisive(config: RunConfig) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from eorestore.config import RunConfig, differences, load_config
+from eorestore.config import RunConfig, load_config
 from eorestore.errors import ConfigError, TrainingError, UnknownNameError
 from eorestore.experiments.record import Record, commit, hash_path, hash_paths, make_record, write_record
 from eorestore.losses.feature_weights import check_features, feature_hashes
@@ -21,11 +21,13 @@ from eorestore.models.checkpoint import save_checkpoint
 from eorestore.models.model import Model
 from eorestore.models.table import build_model
 from eorestore.models.warm_start import start_from, start_hash
+from eorestore.plain_values import differences
 from eorestore.processing.table import PROCESSORS
+from eorestore.raster import RGB
 from eorestore.tasks.table import TASKS
 from eorestore.training.fit import FitResult, fit
 from eorestore.training.pictures import draw_pictures
-from eorestore.training.step import forward_names
+from eorestore.training.step import Losses, forward_names
 
 if TYPE_CHECKING:
     from eorestore.processing import Processor
@@ -90,8 +92,8 @@ def train(
     if config.processor not in PROCESSORS:
         raise UnknownNameError("processor", config.processor, PROCESSORS)
     task, processor = TASKS[config.task], PROCESSORS[config.processor]()
-    losses = WeightedSum(task.losses, config.losses)
-    check_features(config.losses)
+    losses = weighted_sum(config)
+    check_features(config.loss_names)
     folder = out / (f"{config.name}-smoke" if smoke else config.name)
     if smoke and (folder / "metrics.jsonl").exists():
         shutil.rmtree(folder)
@@ -154,17 +156,25 @@ def check_continuation(folder: Path, config: RunConfig) -> None:
 
 def data_hashes(config: RunConfig) -> dict[str, str]:
     """SHA-256 of the manifest, of what it names, of the masks, of the losses' networks, and of weights begun with."""
-    hashes = feature_hashes(config.losses)
+    hashes = feature_hashes(config.loss_names)
     if config.data.manifest is not None:
         manifest = Path(config.data.manifest)
         root = manifest.parent if config.data.root is None else Path(config.data.root)
-        paths = TASKS[config.task].files(config.data)
+        paths = [path for row in TASKS[config.task].rows(config.data) for path in row.files]
         hashes |= {manifest.name: hash_path(manifest)} | hash_paths(paths, root=root)
     if config.start is not None:
         hashes[f"start {config.start}"] = start_hash(config.start)
     if config.data.masks is not None:
         hashes[Path(config.data.masks).name] = hash_path(Path(config.data.masks))
     return hashes
+
+
+def weighted_sum(config: RunConfig) -> Losses:
+    """The losses of a run and their stages. Raises UnknownNameError for a task or a loss, and ConfigError."""
+    if config.task not in TASKS:
+        raise UnknownNameError("task", config.task, TASKS)
+    later = tuple((stage.start, stage.losses) for stage in config.stages)
+    return WeightedSum(TASKS[config.task].losses, config.losses, later=later)
 
 
 def _check_sizes(config: RunConfig, model: Model) -> None:
@@ -229,5 +239,7 @@ def _preview(model: Model, validation: Samples, rgb: tuple[int, ...]) -> bytes:
 
 def _natural_colour(processor: Processor) -> tuple[int, ...]:
     names = processor.output.names
-    wanted = ("B04", "B03", "B02")
-    return tuple(names.index(name) for name in wanted) if set(wanted) <= set(names) else (0, 0, 0)
+    for wanted in (("B04", "B03", "B02"), RGB.names):
+        if set(wanted) <= set(names):
+            return tuple(names.index(name) for name in wanted)
+    return (0, 0, 0)

@@ -23,6 +23,7 @@ class FeatureNetwork(nn.Module):
     pixel's features do not depend on the rest of a batch. Its parameters take no gradient.
 
     stages: output channels of the convolutions, stage by stage.
+    taps: names of the layers tapped, as VGG's are counted: `relu1_2` follows the second convolution of stage 1.
     mean, std: per channel of the RGB images in [0, 1] that it was trained on.
     """
 
@@ -39,6 +40,7 @@ class FeatureNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.pooling = pooling
+        self.taps = tuple(f"relu{level}_{len(widths)}" for level, widths in enumerate(stages, start=1))
         self.stages = nn.ModuleList()
         before = 3
         for widths in stages:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
+from eorestore.layers.reflection import reflect_pad
 from eorestore.layers.sobel import inner, sobel
 from eorestore.losses.pixel import mean_over
 
@@ -12,16 +15,20 @@ EDGE_FLOOR = 1e-4  # mean gradient, in the image's scale per pixel, below which 
 STRONG = 3.0  # a gradient this many times the mean counts fully as an edge
 
 
-def sobel_l1(prediction: Tensor, target: Tensor, *, valid: Tensor) -> Tensor:
+def sobel_l1(
+    prediction: Tensor, target: Tensor, *, valid: Tensor, border: Literal["interior", "reflect"] = "interior"
+) -> Tensor:
     """L1 between Sobel gradients: mean of |Sx p - Sx t| and |Sy p - Sy t|. In [0, inf), lower is better.
 
-    The spatial term of AFSST, in our reading: components, not magnitudes, so that an edge turned round counts.
-    A pixel counts where its whole 3 x 3 neighbourhood is inside the image and valid.
+    The spatial term of AFSST, in our reading, and the edge loss of super-resolution: components, not magnitudes, so
+    that an edge turned round counts. A pixel counts where its whole 3 x 3 neighbourhood is valid.
 
     Args:
         prediction: (batch, band, y, x).
         target: the same shape.
         valid: (batch, 1, y, x) bool; pixels outside it get no gradient, and may hold NaN.
+        border: whether pixels at the image's edge count: not, since a neighbour is missing, or with the image
+            mirrored there.
 
     Returns:
         Scalar; 0 at equality and where no 3 x 3 neighbourhood is valid.
@@ -29,7 +36,10 @@ def sobel_l1(prediction: Tensor, target: Tensor, *, valid: Tensor) -> Tensor:
     zero = prediction.new_zeros(())
     difference = torch.where(valid, prediction, zero) - torch.where(valid, target, zero)
     # The operator is linear: one pass over the difference is that of both images.
-    return mean_over(sobel(difference).abs(), inner(valid))
+    if border == "interior":
+        return mean_over(sobel(difference).abs(), inner(valid))
+    counted = inner(reflect_pad(valid.float(), 1) > 0)[..., 1:-1, 1:-1]
+    return mean_over(sobel(reflect_pad(difference, 1))[..., 1:-1, 1:-1].abs(), counted)
 
 
 def edge_weighted_l1(prediction: Tensor, target: Tensor, *, valid: Tensor, strength: float = 2.0) -> Tensor:

@@ -6,9 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
-from eorestore.processing.normalize import BandScaling, backscatter_scaling, reflectance_scaling, window_scaling
+from eorestore.processing.normalize import (
+    BandScale,
+    BandScaling,
+    backscatter_scaling,
+    reflectance_scaling,
+    window_scaling,
+)
 from eorestore.processing.processor import Processor, dsen2_cr_processor, glf_cr_processor
-from eorestore.raster import SENTINEL2_L1C
+from eorestore.raster import RGB, SENTINEL2_L1C, Unit
 
 CIRRUS_FILL = 0.001  # reflectance of B10 over clear ground: water vapour absorbs nearly all of it
 
@@ -34,11 +40,19 @@ def sar_processor(polarisation: str) -> Processor:
     return Processor({"sar": window}, window)
 
 
+def rgb_processor(scale: int) -> Processor:
+    """Red, green and blue in levels of 0 to 255, in and out, the output `scale` times as large."""
+    levels = BandScaling(tuple(BandScale(band.name, Unit.LEVEL, 0.0, 255.0) for band in RGB))
+    return Processor({"low": levels}, levels, scale)
+
+
 PROCESSORS: Mapping[str, Callable[[], Processor]] = {
     "glf-cr": glf_cr_processor,
     "glf-cr-optional-cirrus": glf_cr_optional_cirrus_processor,
     "dsen2-cr": dsen2_cr_processor,
     "four-band": four_band_processor,
+    "rgb-x2": partial(rgb_processor, 2),
+    "rgb-x4": partial(rgb_processor, 4),
     "sar-vv": partial(sar_processor, "VV"),
     "sar-vh": partial(sar_processor, "VH"),
 }

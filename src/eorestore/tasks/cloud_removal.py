@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from eorestore.config import DataSettings
-from eorestore.data.cloud_samples import cloud_samples
-from eorestore.data.manifest import read_manifest
+from eorestore.data.cloud_samples import cloud_samples, read_rows
 from eorestore.errors import ConfigError
 from eorestore.losses import attention, carl, gradient, likelihood, perceptual, pixel, spectral, structural
 from eorestore.losses.feature_weights import FEATURE_LOSSES
@@ -138,16 +135,8 @@ LOSSES: Mapping[str, Loss] = {
     "attention_mse_difference": attention_to_difference,
     "gaussian_nll": likely,
     "gaussian_nll_masked": likely_masked,
-    **{name: seen_by(network) for name, network in FEATURE_LOSSES.items()},
+    **{name: seen_by(network) for name, network in FEATURE_LOSSES.items() if name.startswith("perceptual_")},
 }
-
-
-def scene_files(data: DataSettings) -> list[Path]:
-    """The optical, SAR and reference scenes of the manifest. Raises what `read_manifest` does."""
-    if data.manifest is None:
-        return []
-    rows = read_manifest(Path(data.manifest), root=None if data.root is None else Path(data.root))
-    return [path for row in rows for path in (row.optical, row.sar, row.reference) if path is not None]
 
 
 CLOUD_REMOVAL = Task(
@@ -158,6 +147,6 @@ CLOUD_REMOVAL = Task(
     losses=LOSSES,
     metrics={name: in_region(METRICS[name], None) for name in DEFAULT}
     | {f"{name}_{region}": in_region(METRICS[name], region) for name in DEFAULT for region in REGIONS},
-    files=scene_files,
+    rows=read_rows,
     baselines=("identity", "band-mean", "inpaint", "sar-regression"),
 )

@@ -6,12 +6,10 @@ The loss knows of no rate either: the latent is quantised and coded after traini
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from eorestore.config import DataSettings
 from eorestore.data.sar_patches import read_rows, sar_samples
 from eorestore.losses import pixel, structural
 from eorestore.metrics.sar_scores import SCORES
@@ -44,11 +42,6 @@ def in_decibel(name: str) -> Metric:
     return scored
 
 
-def band_files(data: DataSettings) -> list[Path]:
-    """The bands of the manifest. Raises what `read_sar_manifest` does."""
-    return [row.path for row in read_rows(data)]
-
-
 LOSSES: Mapping[str, Loss] = {
     "mse": over_valid(pixel.mse),
     "l1": over_valid(pixel.l1),
@@ -64,5 +57,5 @@ SAR_COMPRESSION = Task(
     datasets=sar_samples,
     losses=LOSSES,
     metrics={name: in_decibel(name) for name in VALIDATED},
-    files=band_files,
+    rows=read_rows,
 )

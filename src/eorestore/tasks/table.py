@@ -6,6 +6,11 @@ from collections.abc import Mapping
 
 from eorestore.tasks.cloud_removal import CLOUD_REMOVAL
 from eorestore.tasks.sar_compression import SAR_COMPRESSION
+from eorestore.tasks.super_resolution import SUPER_RESOLUTION
 from eorestore.tasks.task import Task
 
-TASKS: Mapping[str, Task] = {"cloud-removal": CLOUD_REMOVAL, "sar-compression": SAR_COMPRESSION}
+TASKS: Mapping[str, Task] = {
+    "cloud-removal": CLOUD_REMOVAL,
+    "sar-compression": SAR_COMPRESSION,
+    "super-resolution": SUPER_RESOLUTION,
+}

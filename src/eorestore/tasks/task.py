@@ -63,6 +63,20 @@ def over_valid(loss: PixelLoss) -> Loss:
     return whole
 
 
+class Row(Protocol):
+    """One line of a manifest."""
+
+    @property
+    def split(self) -> str:
+        """train, validation or test."""
+        ...
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What it names on disk."""
+        ...
+
+
 @dataclass(frozen=True)
 class Task:
     """One job of the package.
@@ -72,7 +86,7 @@ class Task:
         inputs, what the model's `prepare` returned, `target` (band, y, x), the bool (1, y, x) map `valid`, and for
         clouds `mask` (1, y, x) float and the bool maps `cloud` and `shadow`.
     losses, metrics: by the names used in presets and logs.
-    files: what the manifest of a preset names, for the hashes of a record.
+    rows: what the manifest of a preset lists, none without one.
     baselines: names of the models scored beside every result.
     """
 
@@ -82,5 +96,5 @@ class Task:
     datasets: Callable[[RunConfig, Processor, Model], tuple[Samples, Samples]]
     losses: Mapping[str, Loss]
     metrics: Mapping[str, Metric]
-    files: Callable[[DataSettings], Sequence[Path]]
+    rows: Callable[[DataSettings], Sequence[Row]]
     baselines: tuple[str, ...] = ()

@@ -17,9 +17,10 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from eorestore.config import AdversaryConfig, TrainingSettings, write_yaml
+from eorestore.config import AdversaryConfig, TrainingSettings
 from eorestore.errors import UnknownNameError, WriteError
 from eorestore.models.model import Model
+from eorestore.plain_values import write_yaml
 from eorestore.tasks.task import Metric, Samples
 from eorestore.training.adversary import smoke_adversary
 from eorestore.training.batches import BatchPlan, Loaded, in_order, stream
@@ -90,7 +91,8 @@ def fit(
         model: on any device; it is trained in place.
         train: samples by (epoch, index), see Samples.
         validation: scored in order, epoch 0 always; the first ones are drawn.
-        losses: named losses and weights.
+        losses: named losses and weights. A stage of them begins with the update before which its share of
+            `settings.steps` is done; the log says so, and validation goes by the losses of the last update.
         settings: see TrainingSettings.
         seed: of the order of items and of dropout.
         metrics: per-item scores by name, averaged over the items that have one.
@@ -156,8 +158,12 @@ def fit(
     # the caller's random state is left as it was
     with torch.random.fork_rng(devices=[engine.device] if engine.device.type == "cuda" else []):
         for number in range(progress.step, settings.steps):
-            log.add(_update(engine, batches, number, losses=losses, settings=settings, seed=seed, step=step))
             done = number + 1
+            share = number / settings.steps
+            if losses.later and (number == 0 or losses.stage(share) > losses.stage((number - 1) / settings.steps)):
+                say("stage", done, _stage(losses, share))
+            now = losses.at(share)
+            log.add(_update(engine, batches, number, losses=now, settings=settings, seed=seed, step=step))
             last = done == settings.steps
             if last or done % settings.log_every == 0:
                 means = log.means()
@@ -170,7 +176,7 @@ def fit(
                     validation,
                     checked[rank::world],
                     done=done,
-                    losses=losses,
+                    losses=now,
                     metrics=metrics,
                     settings=settings,
                     workers=workers,
@@ -202,6 +208,12 @@ def smoke_settings(settings: TrainingSettings) -> TrainingSettings:
         log_every=1,
         pictures=min(settings.pictures, 2),
     )
+
+
+def _stage(losses: Losses, share: float) -> dict[str, float]:
+    """What the log says of a stage, counted from 1: the weights that hold from its first update on."""
+    weights = {f"weight_{name}": weight for name, weight in losses.at(share).weights.items()}
+    return {"stage": losses.stage(share) + 1, **weights}
 
 
 def _update(

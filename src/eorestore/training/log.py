@@ -25,8 +25,7 @@ class MetricsLog:
     def __init__(self, path: Path, *, step: int, main: bool, track: Callable[[Mapping[str, float], int], None]) -> None:
         self._path = path
         self._track = track
-        self._sums: dict[str, float] = {}
-        self._count = 0
+        self._seen: dict[str, list[float]] = {}
         kept = [record for record in read_log(path) if record["step"] <= step]
         if main:
             path.write_text("".join(map(_line, kept)), encoding="utf-8")
@@ -35,13 +34,12 @@ class MetricsLog:
     def add(self, values: Mapping[str, float]) -> None:
         """Count one step's values into the mean of the next record."""
         for name, value in values.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
-        self._count += 1
+            self._seen.setdefault(name, []).append(value)
 
     def means(self) -> dict[str, float]:
-        """The means since the last call."""
-        means = {name: total / self._count for name, total in self._sums.items()}
-        self._sums, self._count = {}, 0
+        """The means since the last call, each over the steps that had such a value."""
+        means = {name: sum(values) / len(values) for name, values in self._seen.items()}
+        self._seen = {}
         return means
 
     def last_scores(self) -> dict[str, float]:

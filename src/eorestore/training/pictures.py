@@ -41,6 +41,10 @@ def sheet(image: Tensor, batch: Mapping[str, Tensor], *, rgb: tuple[int, ...]) -
         if "sar" in batch:
             radar = _bands(batch["sar"][item], (0, 0, 0))
             panels.insert(0, _stretch(radar, like=radar))
+        if "low" in batch:
+            low = _bands(batch["low"][item], rgb)
+            times = target.shape[-1] // low.shape[-1]
+            panels.insert(0, _stretch(low.repeat(times, axis=1).repeat(times, axis=2), like=target))
         if "cloudy" in batch:
             panels.insert(0, _stretch(_bands(batch["cloudy"][item], rgb), like=target))
         rows.append(_join(panels, axis=2))
