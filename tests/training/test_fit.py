@@ -371,6 +371,18 @@ def test_kill_9_loses_at_most_one_interval(train_toy: Train, tmp_path: Path) -> 
     assert not [path for path in run.rglob(".*") if path.name != ".gitignore"]
 
 
+@pytest.mark.parametrize("name", [".last.partial", ".best.partial"])
+def test_a_checkpoint_that_a_killed_process_left_half_written_is_replaced(
+    train_toy: Train, tmp_path: Path, name: str
+) -> None:
+    left = tmp_path / "run" / name
+    left.mkdir(parents=True)
+    (left / "half.safetensors").write_bytes(b"torn")
+    train_toy("run")
+    assert not list((tmp_path / "run").rglob("half.safetensors"))
+    assert not left.exists()
+
+
 def test_a_checkpoint_gets_the_model_ready_for_use(train_toy: Train) -> None:
     modes = []
 

@@ -29,7 +29,7 @@ from eorestore.training.engine import Engine
 from eorestore.training.log import MetricsLog, Record, check_trackers
 from eorestore.training.pictures import write_pictures
 from eorestore.training.schedule import learning_rate
-from eorestore.training.state import Progress, Ranked, replace_folder
+from eorestore.training.state import Progress, Ranked, remove_folder, replace_folder
 from eorestore.training.step import (
     Losses,
     Step,
@@ -150,6 +150,7 @@ def fit(
                 report(record)
 
     def save(folder: Path) -> None:
+        remove_folder(folder)
         engine.final.eval()
         save_checkpoint(folder, engine.final, scores)
         engine.model.train()

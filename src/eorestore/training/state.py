@@ -73,7 +73,7 @@ def save_state(
     values = asdict(progress) | {"identity": dict(progress.identity), "format": FORMAT}
     try:
         for torn in folder.glob(".step-*"):
-            _remove(torn)
+            remove_folder(torn)
         partial.mkdir(parents=True)
         _write_tensors(partial / "weights.safetensors", model.state_dict())
         _write_tensors(partial / "optimizer.safetensors", _flatten(model, optimizer))
@@ -85,7 +85,7 @@ def save_state(
         (partial / "state.json").write_text(json.dumps(values, indent=1), encoding="utf-8")
         replace_folder(partial, target)
         for old in _steps(folder)[:-1]:
-            _remove(old)
+            remove_folder(old)
     except OSError as error:
         raise WriteError(
             f"the training state could not be written to {folder}: {error.strerror or error}",
@@ -144,15 +144,16 @@ def replace_folder(partial: Path, target: Path) -> None:
     for path in [*partial.rglob("*"), partial]:
         _flush(path)
     old = target.with_name(f".{target.name}.old")
-    _remove(old)
+    remove_folder(old)
     if target.exists():
         target.rename(old)
     partial.rename(target)
     _flush(target.parent)
-    _remove(old)
+    remove_folder(old)
 
 
-def _remove(folder: Path) -> None:
+def remove_folder(folder: Path) -> None:
+    """Remove what a process that was killed left behind, if there is any."""
     if folder.exists():
         shutil.rmtree(folder)
 
