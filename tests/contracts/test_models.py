@@ -20,6 +20,7 @@ from eorestore.processing.processor import glf_cr_processor
 TINY = {"channels": 8, "growth": 8, "blocks": 2, "layers": 2, "heads": 2, "window": 4, "head_channels": 4}
 SMALL_AFSST = {"channels": 8, "blocks": 2, "heads": 2, "window": 4, "head_channels": 4}
 SMALL_CLEARVIEW = {"channels": [8, 12], "sar_channels": [4, 6], "head_channels": 4}
+SMALL_FUSION = {"bands": 13, "channels": 8, "heads": 2, "refine_channels": 6, "refine_layers": 3, "edge_channels": 4}
 SETTINGS = {
     "afsst": {
         "tiny": SMALL_AFSST,
@@ -34,6 +35,14 @@ SETTINGS = {
     "clearview": {"tiny": SMALL_CLEARVIEW, "from the cloudy image": SMALL_CLEARVIEW | {"start": "cloudy"}},
     "dsen2-cr": {"tiny": {"channels": 8, "blocks": 2}, "no SAR": {"channels": 8, "blocks": 2, "sar": False}},
     "uncrtaints": {"tiny": {"channels": 8, "blocks": 2}, "residual": {"channels": 8, "blocks": 2, "mean": "residual"}},
+    "expert-fusion": {
+        "tiny": SMALL_FUSION,
+        "features": SMALL_FUSION | {"experts": 2, "feature_channels": [5, 3], "kernel": "strips", "dct": "blocks"},
+        "limits of each image": SMALL_FUSION | {"limits": "image", "edges": False, "hierarchical": False},
+        "weights only": SMALL_FUSION | {"refine": False, "edges": False, "frequency": False, "keep": 2},
+        "corrections only": SMALL_FUSION | {"cross_expert": False, "hierarchical": False, "gates": False, "scale": 2},
+        "free": SMALL_FUSION | {"strict_identity": False, "cross_band": False, "scale": 1},
+    },
     "glf-cr": {
         "tiny": TINY,
         "over an estimate": TINY | {"start": "estimate", "sees_cloud": True},
@@ -71,6 +80,9 @@ UNUSED = {
 
 WITHOUT_CLOUDS = ("sar-autoencoder",)
 """Models that take one SAR band and give it back."""
+
+FUSIONS = ("expert-fusion",)
+"""Models of what other models made of a small image; their inputs are no Processor's."""
 
 CASES = [(name, variant) for name in sorted(MODELS) for variant in SETTINGS.get(name, {"as it is": {}})]
 
@@ -139,7 +151,9 @@ def test_forward_takes_keywords_that_the_processor_the_mask_or_prepare_gives(nam
     assert {parameter.kind for parameter in parameters} == {inspect.Parameter.KEYWORD_ONLY}
     given = set(example_inputs(model, **sides(model)))
     assert needed <= given <= {parameter.name for parameter in parameters}
-    if name not in BASELINES:
+    if name in FUSIONS:
+        assert needed == {"low", "experts"}
+    elif name not in BASELINES:
         assert ("sar" if name in WITHOUT_CLOUDS else "cloudy") in needed <= {*glf_cr_processor().inputs, "mask"}
 
 
@@ -183,11 +197,11 @@ def test_a_pixel_beyond_the_reach_changes_nothing(model):
     width = -(-(model.reach + 17) // side) * side
     inputs = example_inputs(model, height=max(side, 8), width=width)
     before = run(model, inputs)
-    for key in {"cloudy", "sar"} & set(inputs):
+    for key in {"cloudy", "sar", "low", "experts", "features"} & set(inputs):
         inputs[key] = inputs[key].clone()
         inputs[key][..., 0] += 0.5
     changed = (run(model, inputs) != before).flatten(0, 2).any(0).nonzero().flatten()
-    assert changed.numel() == 0 or int(changed.max()) <= model.reach
+    assert changed.numel() == 0 or int(changed.max()) // model.scale <= model.reach
 
 
 def test_the_parts_add_up_to_the_whole(case, model):

@@ -77,18 +77,22 @@ def example_inputs(model: Model, *, height: int, width: int, batch: int = 1, see
     generator = torch.Generator().manual_seed(seed)
     bands: int = getattr(model.settings, "bands", 13)
     channels = {"cloudy": bands, "sar": getattr(model.settings, "sar_bands", 2), "estimate": bands}
+    features: tuple[int, ...] = getattr(model.settings, "feature_channels", ())
+    channels |= {"low": bands} | ({"features": sum(features)} if features else {})
     inputs = {name: torch.rand(batch, count, height, width, generator=generator) for name, count in channels.items()}
+    enlarged = (getattr(model.settings, "experts", 1), bands, model.scale * height, model.scale * width)
+    inputs["experts"] = torch.rand(batch, *enlarged, generator=generator)
     inputs["mask"] = torch.zeros(batch, 1, height, width)
     inputs["mask"][..., : width // 2] = 1
     prepared: Mapping[str, Tensor] = {}
     if model.needs_scene:
-        scene = {name: inputs[name][:1] for name in ("cloudy", "sar", "mask")}
+        scene = {name: inputs[name][:1] for name in ("cloudy", "sar", "mask", "low")}
         learned = model.prepare(SceneSample(overview=scene, windows=(scene,)))
         maps = {name: value.expand(batch, -1, -1, -1) for name, value in learned.maps.items()}
         prepared = maps | {name: value[None] for name, value in learned.constants.items()}
     wanted = inspect.signature(model.forward).parameters.values()
     optional = {parameter.name for parameter in wanted if parameter.default is not parameter.empty}
-    names = {parameter.name for parameter in wanted} - (set() if model.needs_scene else optional - {"mask"})
+    names = {parameter.name for parameter in wanted} - (set() if model.needs_scene else optional - {"mask", "features"})
     return {name: value for name, value in (inputs | dict(prepared)).items() if name in names}
 
 

@@ -19,6 +19,7 @@ from eorestore.models.baselines import (
 )
 from eorestore.models.clearview import Clearview
 from eorestore.models.dsen2_cr import DSen2CR
+from eorestore.models.expert_fusion import ExpertFusion
 from eorestore.models.glf_cr import GLFCR
 from eorestore.models.model import Model
 from eorestore.models.sar_autoencoder import SarAutoencoder
@@ -31,6 +32,7 @@ MODELS: Mapping[str, type[Model]] = {
     "afsst": AFSST,
     "clearview": Clearview,
     "dsen2-cr": DSen2CR,
+    "expert-fusion": ExpertFusion,
     "glf-cr": GLFCR,
     "sar-autoencoder": SarAutoencoder,
     "sar-opt-cgan": SarOptCGan,
