@@ -1,16 +1,19 @@
 """What every loss promises, over a table written by hand."""
 
+from functools import partial
+
 import pytest
 import torch
 
 from eorestore.losses.carl import carl
+from eorestore.losses.frequency import fft_l1, swt_l1
 from eorestore.losses.gradient import edge_weighted_l1, sobel_l1
 from eorestore.losses.likelihood import gaussian_nll
 from eorestore.losses.perceptual import perceptual
 from eorestore.losses.pixel import charbonnier, l1, log_mse, mse
 from eorestore.losses.spectral import one_minus_cosine, spectral_angle
 from eorestore.losses.structural import one_minus_ms_ssim, one_minus_ssim
-from eorestore.tasks.cloud_removal import LOSSES as NAMED
+from eorestore.tasks.table import TASKS
 
 
 def zero_padded(prediction, target, *, valid):
@@ -48,10 +51,16 @@ LOSSES = {
     "carl": under_half_a_cloud,
     "gaussian_nll": sure,
     "perceptual_ucmerced": ours,
+    "swt": swt_l1,
+    "swt_db4": partial(swt_l1, wavelet="db4", levels=3),
+    "fft": fft_l1,
 }
 
 NOT_ZERO = ("gaussian_nll",)  # a likelihood has no zero
-ELSEWHERE = ("perceptual_vgg16", "attention_mse", "attention_mse_difference")  # the user's weights; other arguments
+# the user's weights; other arguments
+ELSEWHERE = (
+    "perceptual_vgg16", "perceptual_vgg19", "clip_semantic", "attention_mse", "attention_mse_difference",
+)  # fmt: skip
 
 SHAPE = (2, 5, 24, 20)
 
@@ -76,8 +85,9 @@ def partly() -> torch.Tensor:
     return valid
 
 
-def test_every_loss_of_the_task_is_here():
-    assert {name.removesuffix("_masked") for name in NAMED} - LOSSES.keys() <= set(ELSEWHERE)
+def test_every_loss_of_a_task_is_here():
+    named = {name.removesuffix("_masked") for task in TASKS.values() for name in task.losses}
+    assert named - LOSSES.keys() <= set(ELSEWHERE)
 
 
 @pytest.mark.parametrize("name", [name for name in LOSSES if name not in NOT_ZERO])

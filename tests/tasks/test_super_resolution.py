@@ -9,6 +9,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
 from eorestore.config import RunConfig, TrainingSettings, parse_settings
+from eorestore.data.rows import rows_of
 from eorestore.errors import ConfigError, MissingError
 from eorestore.losses.weighted import WeightedSum
 from eorestore.metrics import fidelity
@@ -139,7 +140,7 @@ def test_pictures_show_the_enlarged_input_the_prediction_and_the_target():
 def test_a_record_can_hash_every_image(tmp_path):
     made_up(tmp_path / "train_HR", 2, seed=0)
     made_up(tmp_path / "train_LR" / "X4", 2, seed=0)
-    (row,) = SUPER_RESOLUTION.rows(config(tmp_path).data)
+    (row,) = rows_of("super-resolution", config(tmp_path).data)
     assert row.files == (tmp_path / "train_HR", tmp_path / "train_LR")
 
 

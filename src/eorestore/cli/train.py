@@ -94,7 +94,7 @@ def find_run(run: str) -> Path:
 
 def plan_lines(config: RunConfig, folder: Path) -> list[str]:
     """What a training would do, from its configuration alone."""
-    from eorestore.tasks.table import TASKS
+    from eorestore.data.rows import rows_of
     from eorestore.training.schedule import learning_rate
 
     settings, data = config.training, config.data
@@ -105,7 +105,7 @@ def plan_lines(config: RunConfig, folder: Path) -> list[str]:
         f"model       {config.model.name} {config.model.settings}",
     ]
     if data.manifest is not None:
-        splits = [row.split for row in TASKS[config.task].rows(data)]
+        splits = [row.split for row in rows_of(config.task, data)]
         counts = ", ".join(f"{splits.count(split)} {split}" for split in sorted(set(splits)))
         lines.append(f"scenes      {data.manifest}: {counts}")
     if data.synthetic:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from eorestore.config import RunConfig, load_config
+from eorestore.data.rows import rows_of
 from eorestore.errors import ConfigError, TrainingError, UnknownNameError
 from eorestore.experiments.record import Record, commit, hash_path, hash_paths, make_record, write_record
 from eorestore.losses.feature_weights import check_features, feature_hashes
@@ -160,7 +161,7 @@ def data_hashes(config: RunConfig) -> dict[str, str]:
     if config.data.manifest is not None:
         manifest = Path(config.data.manifest)
         root = manifest.parent if config.data.root is None else Path(config.data.root)
-        paths = [path for row in TASKS[config.task].rows(config.data) for path in row.files]
+        paths = [path for row in rows_of(config.task, config.data) for path in row.files]
         hashes |= {manifest.name: hash_path(manifest)} | hash_paths(paths, root=root)
     if config.start is not None:
         hashes[f"start {config.start}"] = start_hash(config.start)

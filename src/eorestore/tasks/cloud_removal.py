@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from eorestore.data.cloud_samples import cloud_samples, read_rows
+from eorestore.data.cloud_samples import cloud_samples
 from eorestore.errors import ConfigError
 from eorestore.losses import attention, carl, gradient, likelihood, perceptual, pixel, spectral, structural
 from eorestore.losses.feature_weights import FEATURE_LOSSES
@@ -147,6 +147,5 @@ CLOUD_REMOVAL = Task(
     losses=LOSSES,
     metrics={name: in_region(METRICS[name], None) for name in DEFAULT}
     | {f"{name}_{region}": in_region(METRICS[name], region) for name in DEFAULT for region in REGIONS},
-    rows=read_rows,
     baselines=("identity", "band-mean", "inpaint", "sar-regression"),
 )

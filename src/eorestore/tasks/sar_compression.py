@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from eorestore.data.sar_patches import read_rows, sar_samples
+from eorestore.data.sar_patches import sar_samples
 from eorestore.losses import pixel, structural
 from eorestore.metrics.sar_scores import SCORES
 from eorestore.processing.normalize import WINDOW_SPAN
@@ -57,5 +57,4 @@ SAR_COMPRESSION = Task(
     datasets=sar_samples,
     losses=LOSSES,
     metrics={name: in_decibel(name) for name in VALIDATED},
-    rows=read_rows,
 )

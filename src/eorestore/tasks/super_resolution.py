@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from eorestore.data.image_samples import image_samples, read_image_rows
+from eorestore.data.image_samples import image_samples
 from eorestore.errors import ConfigError
 from eorestore.losses import frequency, gradient, perceptual, pixel, semantic, structural
 from eorestore.metrics import fidelity, luma
@@ -77,5 +77,4 @@ SUPER_RESOLUTION = Task(
         "psnr": on_luma(luma.psnr_luma, else_=fidelity.psnr),
         "ssim": on_luma(luma.ssim_luma, else_=fidelity.ssim),
     },
-    rows=read_image_rows,
 )

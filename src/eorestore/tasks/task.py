@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from eorestore.config import DataSettings, RunConfig
+from eorestore.config import RunConfig
 from eorestore.processing import Processor
 from eorestore.raster import BandSet
 
@@ -63,20 +62,6 @@ def over_valid(loss: PixelLoss) -> Loss:
     return whole
 
 
-class Row(Protocol):
-    """One line of a manifest."""
-
-    @property
-    def split(self) -> str:
-        """train, validation or test."""
-        ...
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """What it names on disk."""
-        ...
-
-
 @dataclass(frozen=True)
 class Task:
     """One job of the package.
@@ -86,7 +71,6 @@ class Task:
         inputs, what the model's `prepare` returned, `target` (band, y, x), the bool (1, y, x) map `valid`, and for
         clouds `mask` (1, y, x) float and the bool maps `cloud` and `shadow`.
     losses, metrics: by the names used in presets and logs.
-    rows: what the manifest of a preset lists, none without one.
     baselines: names of the models scored beside every result.
     """
 
@@ -96,5 +80,4 @@ class Task:
     datasets: Callable[[RunConfig, Processor, Model], tuple[Samples, Samples]]
     losses: Mapping[str, Loss]
     metrics: Mapping[str, Metric]
-    rows: Callable[[DataSettings], Sequence[Row]]
     baselines: tuple[str, ...] = ()
