@@ -128,7 +128,8 @@ def world(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_code_block_runs(page: str, world: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    _run_page(page, world, capfd, weights=set())
+    wanted = [block for block in blocks_of(page) if block.language != "text" and not block.weights]
+    assert _run_page(page, world, capfd, weights=set()) == len(wanted)
 
 
 @pytest.mark.parametrize(
@@ -144,13 +145,13 @@ def test_every_code_block_of_a_shipped_model_runs(
 ) -> None:
     if model not in shipped_names():
         pytest.skip(f"the weights of {model} are not in this installation")
-    _run_page(page, world, capfd, weights={model})
+    assert _run_page(page, world, capfd, weights={model}) > 0
 
 
-def _run_page(page: str, folder: Path, capfd: pytest.CaptureFixture[str], *, weights: set[str]) -> None:
-    """Run the blocks that need the weights of just these shipped models, and all that is no command."""
+def _run_page(page: str, folder: Path, capfd: pytest.CaptureFixture[str], *, weights: set[str]) -> int:
+    """Run the blocks that need the weights of just these shipped models, and all that is no command; how many ran."""
     names: dict[str, object] = {"__name__": "__main__"}
-    output, end = "", 0
+    output, end, ran = "", 0, 0
     for block in blocks_of(page):
         where = f"{page}, line {block.line}"
         if block.language == "text":
@@ -173,7 +174,8 @@ def _run_page(page: str, folder: Path, capfd: pytest.CaptureFixture[str], *, wei
             assert read_manifest(folder / "scenes.csv"), where
         else:
             pytest.fail(f"{where}: nothing runs a block of {block.language or 'no language'}")
-        output, end = "".join(capfd.readouterr()), block.end
+        output, end, ran = "".join(capfd.readouterr()), block.end, ran + 1
+    return ran
 
 
 def _call(words: list[str], code: int, where: str) -> None:
