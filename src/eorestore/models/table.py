@@ -21,6 +21,7 @@ from eorestore.models.clearview import Clearview
 from eorestore.models.dsen2_cr import DSen2CR
 from eorestore.models.expert_fusion import ExpertFusion
 from eorestore.models.glf_cr import GLFCR
+from eorestore.models.light_sr import LightSR
 from eorestore.models.model import Model
 from eorestore.models.sar_autoencoder import SarAutoencoder
 from eorestore.models.sar_opt_cgan import SarOptCGan
@@ -34,6 +35,7 @@ MODELS: Mapping[str, type[Model]] = {
     "dsen2-cr": DSen2CR,
     "expert-fusion": ExpertFusion,
     "glf-cr": GLFCR,
+    "light-sr": LightSR,
     "sar-autoencoder": SarAutoencoder,
     "sar-opt-cgan": SarOptCGan,
     "spa-gan": SpaGan,
