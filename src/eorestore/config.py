@@ -34,7 +34,7 @@ Positive = Annotated[int, Ge(1)]
 Share = Annotated[float, Ge(0), Le(1)]
 Tracker = Literal["tensorboard", "wandb"]
 
-_LATER_DATA = ("low_levels", "mixup", "repeat")  # keys of data that came after the first hashes
+_LATER_DATA = ("low_levels", "mixup", "repeat", "cache")  # keys of data that came after the first hashes
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ class DataSettings:
     low_levels: of image pairs without a low-resolution image: steps that it is rounded to, 255 for 8 bits, 0 for none.
     mixup: share of crops of images that are blended with another one.
     repeat: times an epoch meets every image, in place of items_per_epoch; 0 for items_per_epoch.
+    cache: folder with the experts' images, as `eorestore cache` makes it; without one the experts run on every crop.
     skies: simulated scenes kept in memory and met again, 0 for ever new ones. workers: loaders, each has its own.
     """
 
@@ -89,6 +90,7 @@ class DataSettings:
     low_levels: Count = 255
     mixup: Share = 0.0
     repeat: Count = 0
+    cache: str | None = None
 
     def __post_init__(self) -> None:
         problems = [
@@ -182,6 +184,23 @@ class LossStage:
 
 
 @dataclass(frozen=True)
+class ExpertConfig:
+    """A frozen super-resolution network.
+
+    source: a shipped model, run or checkpoint of ours, a file of weights that spandrel knows, or, in a cache only, a
+        pattern of folders with the images that it gave, as in `outputs/*/NAME`.
+    features: the module that has its features, with `:input` behind it for what enters it; None for the known place.
+    sha256: of its weights, if no other will do. device, precision: where and how it runs.
+    """
+
+    source: Annotated[str, MinLen(1)]
+    features: str | None = None
+    sha256: str | None = None
+    device: str = "cpu"
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """Everything that a training needs.
 
@@ -189,6 +208,7 @@ class RunConfig:
     stages: losses that take over later, in order; without any, `losses` hold throughout.
     tile, overlap: how the trained model cuts a scene, in input pixels. gpu: `wanted` warns where there is none.
     start: a run, checkpoint or shipped model whose weights the network begins with, as far as they fit.
+    experts: frozen networks whose images the model fuses; see `data.cache`.
     """
 
     name: Annotated[str, MinLen(1)]
@@ -205,6 +225,7 @@ class RunConfig:
     gpu: Literal["wanted", "not needed"] = "wanted"
     start: str | None = None
     stages: tuple[LossStage, ...] = ()
+    experts: tuple[ExpertConfig, ...] = ()
 
     def __post_init__(self) -> None:
         starts = [stage.start for stage in self.stages]
@@ -219,7 +240,8 @@ class RunConfig:
         for key in _LATER_DATA:
             if plain["data"][key] == getattr(DataSettings, key):
                 del plain["data"][key]
-        return {key: value for key, value in plain.items() if (key, value) not in (("start", None), ("stages", []))}
+        later: tuple[tuple[str, object], ...] = (("start", None), ("stages", []), ("experts", []))
+        return {key: value for key, value in plain.items() if (key, value) not in later}
 
     @property
     def loss_names(self) -> tuple[str, ...]:

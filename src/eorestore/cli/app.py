@@ -12,6 +12,7 @@ import typer
 from eorestore import __version__
 from eorestore.cli import data, model
 from eorestore.cli.ablate import ablate
+from eorestore.cli.cache import cache
 from eorestore.cli.compare import compare
 from eorestore.cli.compress import compress, decompress, export
 from eorestore.cli.demo import demo
@@ -36,7 +37,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for command in (
-    demo, restore, compress, decompress, export, train, watch, evaluate, compare, ablate, report, view, info, doctor,
+    demo, restore, compress, decompress, export, cache, train, watch, evaluate, compare, ablate, report, view, info,
+    doctor,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(model.app, name="model")

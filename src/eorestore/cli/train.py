@@ -140,24 +140,27 @@ def _shown(record: Record, best_by: str) -> list[str]:
     return [name for name in names if not by_region or "_" not in name or name == best_by]
 
 
+def read_preset(config: str, override: list[str]) -> RunConfig:
+    """A preset by its name or file, with `key=value` laid over it. Raises UnknownNameError and ConfigError."""
+    from eorestore.config import load_config
+    from eorestore.models.catalogue import find_preset
+
+    path = Path(config)
+    return load_config(path if path.suffix in (".yaml", ".yml") else find_preset(config), override)
+
+
 def _choose(config: str | None, override: list[str], *, name: str | None, out: Path, resume: bool) -> RunConfig:
     from dataclasses import replace
 
-    from eorestore.config import load_config
-
     if config is not None:
-        path = Path(config)
-        if path.suffix not in (".yaml", ".yml"):
-            from eorestore.models.catalogue import find_preset
-
-            path = find_preset(config)
+        chosen = read_preset(config, override)
     elif resume and name is not None:
         path = out / name / "config.yaml"
         if not path.is_file():
             raise UsageError(f"no run at {path.parent}", fix="name a run that was begun, or begin one with -c PRESET")
+        chosen = read_preset(str(path), override)
     else:
         raise UsageError("no preset is given", fix="add -c PRESET, or --name RUN --resume")
-    chosen = load_config(path, override)
     return replace(chosen, name=name or chosen.name)
 
 

@@ -71,11 +71,15 @@ class PairReader:
         return {"low": low, "target": high, "valid": raster.valid[None, : high.shape[1], : high.shape[2]]}
 
 
+ReadPair = Callable[[ImagePair], Maps]
+
+
 class ImagePairs:
     """Square crops of image pairs.
 
     pairs: none may be smaller than a crop, see `large_enough`. read: the maps of a pair; beside those of PairReader it
-        may give others, each as large as `low` or a whole number of times larger, which are cut and turned alike.
+        may give others, each as large as `low` or a whole number of times larger, which are cut and turned alike. A
+        map `name@3`, after `name`, takes its place in crops of turn 3; turns are numbered as in tiling.ensembling.
     crop: side in low-resolution pixels. length: items of an epoch; images take turns, over epochs too.
     variation: None for validation, whose crops are the same in every epoch.
     """
@@ -84,7 +88,7 @@ class ImagePairs:
         self,
         pairs: Sequence[ImagePair],
         *,
-        read: Callable[[ImagePair], Maps],
+        read: ReadPair,
         crop: int,
         length: int,
         seed: int,
@@ -130,19 +134,24 @@ class ImagePairs:
         maps = self._kept[number] if number < len(self._kept) else self._read(self._pairs[number])
         size, crop = maps["low"].shape[1:], self._crop
         row, column = (int(generator.integers(side - crop + 1)) for side in size)
+        turns, flip = 0, False
+        if self._variation is not None and self._variation.turns:
+            turns, flip = int(generator.integers(4)), bool(generator.integers(2))
+        own = f"@{turns + 4 * flip}"
         found: Maps = {}
         for name, values in maps.items():
+            if "@" in name and not name.endswith(own):
+                continue
             times = values.shape[1] // size[0]
             rows, columns = (slice(times * start, times * (start + crop)) for start in (row, column))
-            found[name] = values[:, rows, columns]
-        if self._variation is None or not self._variation.turns:
-            return found
-        turns, flip = int(generator.integers(4)), bool(generator.integers(2))
-        return {name: turned(values, turns, flip=flip) for name, values in found.items()}
+            found[name.partition("@")[0]] = turned(values[:, rows, columns], turns, flip=flip)
+        return found
 
 
-def image_samples(config: RunConfig, processor: Processor, model: Model) -> tuple[ImagePairs, ImagePairs]:
-    """Training and validation crops of the images that a preset names.
+def image_samples(
+    config: RunConfig, processor: Processor, model: Model, *, wrap: Callable[[PairReader], ReadPair] | None = None
+) -> tuple[ImagePairs, ImagePairs]:
+    """Training and validation crops of the images that a preset names; `wrap` may add maps to those of a pair.
 
     Raises ConfigError where scale or bands of model and processor differ or a setting has no meaning for images, and
     DataError, BandError and UnitError as the images raise them, or where a split has none as large as a crop.
@@ -150,7 +159,8 @@ def image_samples(config: RunConfig, processor: Processor, model: Model) -> tupl
     _check(config, processor, model)
     data = config.data
     rows = read_image_rows(data)
-    read = PairReader(processor, Degradation(model.scale, levels=data.low_levels))
+    plain = PairReader(processor, Degradation(model.scale, levels=data.low_levels))
+    read: ReadPair = plain if wrap is None else wrap(plain)
     train = large_enough(pairs_of(rows, "train", scale=model.scale), data.crop * model.scale, "training")
     validation = large_enough(pairs_of(rows, "validation", scale=model.scale), data.crop * model.scale, "validation")
     return (

@@ -19,6 +19,7 @@ from eorestore.experiments.record import Record, commit, hash_path, hash_paths, 
 from eorestore.losses.feature_weights import check_features, feature_hashes
 from eorestore.losses.weighted import WeightedSum
 from eorestore.models.checkpoint import save_checkpoint
+from eorestore.models.expert_facts import ExpertFacts
 from eorestore.models.model import Model
 from eorestore.models.table import build_model
 from eorestore.models.warm_start import start_from, start_hash
@@ -109,6 +110,8 @@ def train(
         start_from(model, config.start)
     samples, validation = task.datasets(config, processor, model)
     data = data_hashes(config)
+    experts: tuple[ExpertFacts, ...] = getattr(validation, "experts", ())
+    data |= {f"expert {one.name}": one.sha256 for one in experts}
     result = fit(
         folder,
         model=model,
@@ -119,7 +122,7 @@ def train(
         seed=config.seed,
         metrics=task.metrics,
         adversary=config.adversary,
-        save_checkpoint=_checkpoint_writer(config, processor, validation, data),
+        save_checkpoint=_checkpoint_writer(config, processor, validation, data, experts=experts),
         config=config.to_dict(),
         resume=resume,
         smoke=smoke,
@@ -188,7 +191,12 @@ def _check_sizes(config: RunConfig, model: Model) -> None:
 
 
 def _checkpoint_writer(
-    config: RunConfig, processor: Processor, validation: Samples, data: Mapping[str, str]
+    config: RunConfig,
+    processor: Processor,
+    validation: Samples,
+    data: Mapping[str, str],
+    *,
+    experts: tuple[ExpertFacts, ...],
 ) -> Callable[[Path, Model, Mapping[str, float]], None]:
     provenance = {
         "commit": commit(),
@@ -210,6 +218,7 @@ def _checkpoint_writer(
             example=_example(model, validation, config.data.crop),
             metrics={name: round(value, 6) for name, value in scores.items() if value == value},
             preview=_preview(model, validation, _natural_colour(processor)),
+            experts=experts,
         )
 
     return write
@@ -221,10 +230,11 @@ def _example(model: Model, validation: Samples, crop: int) -> dict[str, Tensor]:
     item = validation[0]
     side = min(crop, -(-_EXAMPLE_SIDE // model.multiple_of) * model.multiple_of)
     inputs = {name: item[name] for name in forward_names(model, item) if name in item}
-    return {
-        name: (value[..., :side, :side] if value.shape[-2:] == (crop, crop) else value)[None]
-        for name, value in inputs.items()
-    }
+    corner = {}
+    for name, value in inputs.items():
+        times = value.shape[-1] // crop if value.ndim > 2 and value.shape[-1] % crop == 0 else 0
+        corner[name] = (value[..., : times * side, : times * side] if times else value)[None]
+    return corner
 
 
 def _preview(model: Model, validation: Samples, rgb: tuple[int, ...]) -> bytes:

@@ -195,8 +195,15 @@ _CONFIG_KEYS: Mapping[str, tuple[type, ...]] = {
     "provenance": (dict,),
 }
 # inputs: keywords of the processor's inputs that forward takes. extras: bands of every extra map by name.
+# experts: what the model fuses, see `models.expert_facts`.
 # calibration: see `models.checkpoint.write_calibration`.
-_LATER_KEYS: Mapping[str, type] = {"inputs": list, "optional_inputs": list, "extras": dict, "calibration": dict}
+_LATER_KEYS: Mapping[str, type] = {
+    "inputs": list,
+    "optional_inputs": list,
+    "extras": dict,
+    "calibration": dict,
+    "experts": list,
+}
 
 
 def _from_name(name: str) -> list[Resolved]:

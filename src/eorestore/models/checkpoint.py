@@ -8,8 +8,8 @@ import json
 import logging
 import math
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from torch import Tensor
 from eorestore import __version__
 from eorestore.errors import BandError, CheckpointError, UnitError, UsageError, WriteError
 from eorestore.models.catalogue import CONFIG_FILE, FORMAT, WEIGHTS_FILE, SizeRule, read_config
+from eorestore.models.expert_facts import ExpertFacts, joined_rule
 from eorestore.models.model import Model
 from eorestore.models.settings import settings_to_dict
 from eorestore.models.table import build_model, model_name
@@ -68,6 +69,7 @@ def save_checkpoint(
     metrics: Mapping[str, Any] | None = None,
     card: str | None = None,
     preview: bytes | None = None,
+    experts: Sequence[ExpertFacts] = (),
 ) -> Path:
     """Write a checkpoint folder; it appears, or replaces an older checkpoint, when it is complete.
 
@@ -83,6 +85,7 @@ def save_checkpoint(
         metrics: plain values for `metrics.json`.
         card: text of the model card; None writes a short one.
         preview: a PNG that shows what the model does.
+        experts: what the model fuses; the size rule is then that of all together.
 
     Returns:
         The folder.
@@ -91,6 +94,7 @@ def save_checkpoint(
         WriteError: it cannot be written, or something that is no checkpoint stands there.
     """
     folder = Path(folder)
+    rule = SizeRule(**{name: getattr(model, name) for name in SizeRule.__dataclass_fields__})
     weights = safetensors.torch.save(
         {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     )
@@ -106,10 +110,11 @@ def save_checkpoint(
         "extras": dict(model.extras),
         "tile": tile,
         "overlap": overlap,
-        **{name: getattr(model, name) for name in SizeRule.__dataclass_fields__},
+        **(joined_rule(rule, experts) if experts else asdict(rule)),
         "sha256": hashlib.sha256(weights).hexdigest(),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "provenance": dict(provenance),
+        **({"experts": [asdict(one) for one in experts]} if experts else {}),
     }
     files = {
         CONFIG_FILE: _json(config),

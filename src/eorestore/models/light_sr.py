@@ -80,13 +80,14 @@ class LightSR(Model):
         super().__init__(settings)
         s = settings
         self.enter = DetailConvolution(s.bands, s.channels)
-        self.blocks = nn.ModuleList(_block(s, number) for number in range(s.blocks))
+        blocks = [_block(s, number) for number in range(s.blocks)]
+        self.blocks = nn.ModuleList(blocks)
         self.leave = nn.Conv2d(s.channels, s.bands * s.scale**2, 3, padding=1, bias=False)
         nn.init.normal_(self.leave.weight, std=0.01 * (9 * s.channels) ** -0.5)
         self.scale, self.tiling = s.scale, "crop"
         if s.kind == "attention":
             self.multiple_of = self.phase = s.window
-        self.reach = DetailConvolution.reach + sum(block.reach for block in self.blocks) + 1
+        self.reach = DetailConvolution.reach + sum(block.reach for block in blocks) + 1
 
     def forward(self, *, low: Tensor) -> Output:
         """(batch, band, y, x), y and x multiples of `multiple_of`, to (batch, band, scale * y, scale * x)."""
@@ -184,7 +185,7 @@ class AttentionBlock(nn.Module):
         return merged[..., self.shift : self.shift + height, self.shift : self.shift + width]
 
 
-def _block(s: LightSRSettings, number: int) -> nn.Module:
+def _block(s: LightSRSettings, number: int) -> ConvolutionBlock | LargeKernelBlock | AttentionBlock:
     if s.kind == "attention":
         return AttentionBlock(s.channels, heads=s.heads, window=s.window, shift=s.window // 2 * (number % 2))
     if s.kind == "large-kernel":

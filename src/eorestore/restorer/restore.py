@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from eorestore.errors import MaskError, UsageError
 from eorestore.models.catalogue import SizeRule
 from eorestore.models.checkpoint import Checkpoint, load_checkpoint
+from eorestore.models.fused_experts import whole_model
 from eorestore.models.model import Model, Prepared, SceneSample
 from eorestore.models.table import build_model
 from eorestore.processing import BandScale, BandScaling, Processor
@@ -203,7 +204,7 @@ def _check_device(name: str) -> None:
 
 
 def _from_checkpoint(checkpoint: Checkpoint, facts: ModelFacts, execution: Execution) -> Restorer:
-    model = checkpoint.model.to(execution.device)
+    model = whole_model(checkpoint, device=execution.device).to(execution.device)
     processor = lenient(checkpoint.processor, model.optional_inputs)
     return Restorer(facts.resolved.name, model, processor, facts, checkpoint.sha256, execution)
 

@@ -1,4 +1,4 @@
-"""Super-resolution of images: a low-resolution image in, a larger one out; knows no network, no expert, no loop."""
+"""Super-resolution of images: a low-resolution image in, a larger one out; knows no network and no loop."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from eorestore.data.image_samples import image_samples
+from eorestore.data.expert_samples import super_resolution_samples
 from eorestore.errors import ConfigError
 from eorestore.losses import frequency, gradient, perceptual, pixel, semantic, structural
 from eorestore.metrics import fidelity, luma
@@ -71,7 +71,7 @@ SUPER_RESOLUTION = Task(
     name="super-resolution",
     inputs={"low": RGB},
     target=RGB,
-    datasets=image_samples,
+    datasets=super_resolution_samples,
     losses=LOSSES,
     metrics={
         "psnr": on_luma(luma.psnr_luma, else_=fidelity.psnr),
