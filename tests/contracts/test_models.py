@@ -21,6 +21,7 @@ TINY = {"channels": 8, "growth": 8, "blocks": 2, "layers": 2, "heads": 2, "windo
 SMALL_AFSST = {"channels": 8, "blocks": 2, "heads": 2, "window": 4, "head_channels": 4}
 SMALL_CLEARVIEW = {"channels": [8, 12], "sar_channels": [4, 6], "head_channels": 4}
 SMALL_FUSION = {"bands": 13, "channels": 8, "heads": 2, "refine_channels": 6, "refine_layers": 3, "edge_channels": 4}
+SMALL_LIGHT = {"bands": 13, "channels": 8, "heads": 2, "window": 4, "blocks": 1}
 SETTINGS = {
     "afsst": {
         "tiny": SMALL_AFSST,
@@ -42,6 +43,11 @@ SETTINGS = {
         "weights only": SMALL_FUSION | {"refine": False, "edges": False, "frequency": False, "keep": 2},
         "corrections only": SMALL_FUSION | {"cross_expert": False, "hierarchical": False, "gates": False, "scale": 2},
         "free": SMALL_FUSION | {"strict_identity": False, "cross_band": False, "scale": 1},
+    },
+    "light-sr": {
+        "convolution": SMALL_LIGHT,
+        "attention": SMALL_LIGHT | {"kind": "attention", "blocks": 2},
+        "large kernel": SMALL_LIGHT | {"kind": "large-kernel", "kernel": 5, "scale": 2},
     },
     "glf-cr": {
         "tiny": TINY,
@@ -81,8 +87,8 @@ UNUSED = {
 WITHOUT_CLOUDS = ("sar-autoencoder",)
 """Models that take one SAR band and give it back."""
 
-FUSIONS = ("expert-fusion",)
-"""Models of what other models made of a small image; their inputs are no Processor's."""
+ENLARGING = {"expert-fusion": {"low", "experts"}, "light-sr": {"low"}}
+"""Models of a small image, by name, with what they need."""
 
 CASES = [(name, variant) for name in sorted(MODELS) for variant in SETTINGS.get(name, {"as it is": {}})]
 
@@ -151,8 +157,8 @@ def test_forward_takes_keywords_that_the_processor_the_mask_or_prepare_gives(nam
     assert {parameter.kind for parameter in parameters} == {inspect.Parameter.KEYWORD_ONLY}
     given = set(example_inputs(model, **sides(model)))
     assert needed <= given <= {parameter.name for parameter in parameters}
-    if name in FUSIONS:
-        assert needed == {"low", "experts"}
+    if name in ENLARGING:
+        assert needed == ENLARGING[name]
     elif name not in BASELINES:
         assert ("sar" if name in WITHOUT_CLOUDS else "cloudy") in needed <= {*glf_cr_processor().inputs, "mask"}
 

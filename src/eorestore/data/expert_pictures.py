@@ -50,7 +50,7 @@ class PictureExpert:
         size = tuple(self.scale * side for side in low.shape[-2:])
         stem = pair.high.stem
         plain = stem.removesuffix("_HR")
-        names = (plain, f"{plain}x{self.scale}", f"{plain}_x{self.scale}", stem)
+        names = dict.fromkeys((plain, f"{plain}x{self.scale}", f"{plain}_x{self.scale}", stem))
         found = [files[name] for files in self.folders for name in names if name in files]
         near = [path for path in found if path.parent.parent.name in pair.high.parts] or found
         if len(near) != 1:

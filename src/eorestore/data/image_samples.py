@@ -127,7 +127,7 @@ class ImagePairs:
                 crop = _mixed(crop, other, share=float(generator.beta(MIXUP_BETA, MIXUP_BETA)))
             if generator.random() < self._variation.jitter:
                 crop = _jittered(crop, generator)
-        return {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in crop.items()}
+        return {name: torch.from_numpy(np.array(values, order="C")) for name, values in crop.items()}
 
     def _cut(self, number: int, generator: np.random.Generator) -> Maps:
         """A crop of image `number`, turned where crops vary so."""

@@ -74,6 +74,7 @@ class Expert(nn.Module):
 
     def train(self, mode: bool = True) -> Expert:  # noqa: ARG002 - the signature of nn.Module
         """Stays in eval mode: an expert is frozen."""
+        super().train(mode=False)
         return self
 
     @torch.no_grad()
