@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import tomllib
@@ -45,7 +46,8 @@ def _built(preset: Path) -> tuple[str, str, str, list[str]]:
     with torch.device("meta"):
         model = build_model(config.model.name, config.model.settings)
     count = sum(weight.numel() for weight in model.parameters())
-    sar = "optional" if "sar" in model.optional_inputs else "needed"
+    takes = "sar" in inspect.signature(model.forward).parameters
+    sar = "optional" if "sar" in model.optional_inputs else "needed" if takes else "none"
     return config.model.name, f"{count:,}", sar, list(model.extras)
 
 
