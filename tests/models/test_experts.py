@@ -13,7 +13,8 @@ from eorestore.models.catalogue import SizeRule, read_config
 from eorestore.models.checkpoint import load_checkpoint, save_checkpoint
 from eorestore.models.expert_facts import joined_rule
 from eorestore.models.experts import load_expert, load_experts
-from eorestore.models.fused_experts import whole_model
+from eorestore.models.fused_experts import Routing, whole_model
+from eorestore.models.model import SceneSample
 from eorestore.models.table import build_model
 from eorestore.processing.table import rgb_processor
 
@@ -271,3 +272,61 @@ def test_a_fusion_whose_expert_was_trained_anew_does_not_load(fused, ours):
     save_checkpoint(ours[1], model, rgb_processor(4), task="super-resolution", provenance={}, tile=64, overlap=16)
     with pytest.raises(CheckpointError, match="asked for"):
         whole_model(load_checkpoint(fused))
+
+
+def mixed_scene():
+    """A flat half and a detailed half, and a sample of it as `prepare` gets one."""
+    low = torch.full((1, 3, 16, 32), 0.4)
+    low[..., 16:] = image(height=16, width=16)
+    return low, SceneSample({}, ({"low": low},), 1)
+
+
+def run_tile(model, low, prepared):
+    constants = {name: value[None] for name, value in prepared.constants.items()}
+    with torch.no_grad():
+        return model(low=low, **constants)
+
+
+def test_with_a_budget_easy_tiles_run_the_first_expert_alone(fused):
+    checkpoint = load_checkpoint(fused)
+    model = whole_model(checkpoint, routing=Routing(0.5, tile=16))
+    low, sample = mixed_scene()
+    prepared = model.prepare(sample)
+    both = torch.cat([low[..., :16], low[..., 16:]])
+    found = run_tile(model, both, prepared)
+    with torch.no_grad():
+        alone, fused_image = model.experts_of(both)[0, 0], whole_model(checkpoint)(low=both[1:]).image[0]
+    assert torch.equal(found.image[0], alone)
+    assert torch.allclose(found.image[1], fused_image, atol=1e-6)
+    assert model.calls == {"easy": 1, "hard": 1}
+    assert found.extras["gates"][0, 0].min() == 1
+
+
+def test_easy_tiles_call_no_other_expert(fused):
+    model = whole_model(load_checkpoint(fused), routing=Routing(0.5, tile=16))
+    low, sample = mixed_scene()
+    calls = []
+    model.experts.experts[1].network.register_forward_hook(lambda *told: calls.append(told))
+    run_tile(model, low[..., :16], model.prepare(sample))
+    assert calls == []
+
+
+def test_a_budget_of_all_tiles_fuses_all(fused):
+    checkpoint = load_checkpoint(fused)
+    model = whole_model(checkpoint, routing=Routing(1.0, tile=16))
+    low, sample = mixed_scene()
+    with torch.no_grad():
+        expected = whole_model(checkpoint)(low=low).image
+    assert torch.equal(run_tile(model, low, model.prepare(sample)).image, expected)
+    assert model.calls["easy"] == 0
+
+
+@pytest.mark.parametrize("share", [0.0, 1.5, -1.0])
+def test_a_budget_is_a_share(share):
+    with pytest.raises(UsageError, match="of the tiles"):
+        Routing(share)
+
+
+def test_a_budget_of_tiles_is_for_fusions(ours):
+    with pytest.raises(UsageError, match="fused experts"):
+        whole_model(load_checkpoint(ours[0]), routing=Routing(0.5))
