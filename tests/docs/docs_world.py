@@ -15,7 +15,7 @@ from eorestore.raster import SENTINEL2_L2A, Band, BandSet, Grid, Raster, Unit
 from eorestore.raster.encoding import Encoding
 from eorestore.raster.files import write_raster
 from eorestore.raster.products import SENTINEL2_SCALE
-from eorestore.reports.picture import average_blocks
+from eorestore.reports.picture import average_blocks, picture, write_png
 
 SIDE = 96  # divides by 6, so that bands of 60 m fit
 NATIVE = {"B05": 2, "B06": 2, "B07": 2, "B8A": 2, "B11": 2, "B12": 2, "B01": 6, "B09": 6, "B10": 6}
@@ -51,6 +51,7 @@ def make_world(folder: Path) -> None:
         write_raster(folder / "scenes" / name / "S2.tif", covered, encoding=DN)
         write_raster(folder / "scenes" / name / "S1.tif", radar, encoding=DECIBEL)
         write_raster(folder / "scenes" / name / "reference.tif", clear, encoding=DN)
+        write_png(folder / "aerial" / f"{name}.png", picture(clear))
 
 
 def _place(seed: int) -> tuple[Raster, Raster, Raster, np.ndarray]:

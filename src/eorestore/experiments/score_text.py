@@ -16,14 +16,16 @@ DIGITS: Mapping[str, int] = {
     "psnr": 2, "ssim": 3, "ssim_paper": 3, "mae": 4, "rmse": 4, "sam": 2, "bias": 4, "gradient_correlation": 3,
     "edge_correlation": 3, "ndvi": 3, "ndwi": 3, "coverage_90": 3, "interval_width": 4,
     **{name: 2 if name.endswith("_db") else 3 for name in SCORES if name not in METRICS}, "psnr30": 2, "psnr40": 2,
-    "bpp": 3,
+    "bpp": 3, "lr_psnr": 2,
 }  # fmt: skip
 HEADINGS: Mapping[str, str] = {
     "psnr": "PSNR dB", "ssim": "SSIM", "ssim_paper": "SSIM (zero-padded)", "mae": "MAE", "rmse": "RMSE",
     "sam": "SAM deg", "bias": "mean abs. bias", "gradient_correlation": "gradient corr.",
     "edge_correlation": "edge corr.", "ndvi": "NDVI error", "ndwi": "NDWI error", "coverage_90": "90 % coverage",
-    "interval_width": "90 % width", "bpp": "bpp",
+    "interval_width": "90 % width", "bpp": "bpp", "lr_psnr": "LR PSNR dB",
 }  # fmt: skip
+
+_BETTER = {**BETTER, "lr_psnr": "higher"}
 
 # Of a score of decoded SAR: its rate, or how the latent was stored.
 _CODED = re.compile(r"_(at_[\d.]+|float16|int8|coded)$")
@@ -43,14 +45,14 @@ def is_higher_better(score: str) -> bool:
     """Which way a score is better. Raises UnknownNameError, also for those of intervals, which have no better way."""
     name = metric_of(score)
     if not is_ordered(score):
-        raise UnknownNameError("score", score, BETTER)
-    return BETTER.get(name, SCORES[name].better if name in SCORES else "") == "higher"
+        raise UnknownNameError("score", score, _BETTER)
+    return _BETTER.get(name, SCORES[name].better if name in SCORES else "") == "higher"
 
 
 def is_ordered(score: str) -> bool:
     """Whether more of a score is better or worse throughout; a bias and a ratio have their best value in between."""
     name = metric_of(score)
-    return name in BETTER or (name in SCORES and SCORES[name].better in ("higher", "lower"))
+    return name in _BETTER or (name in SCORES and SCORES[name].better in ("higher", "lower"))
 
 
 def format_score(value: float, name: str) -> str:

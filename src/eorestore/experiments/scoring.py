@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from eorestore.config import DataSettings, RunConfig
+from eorestore.data.image_samples import read_image_rows
 from eorestore.data.manifest import read_manifest, select
 from eorestore.data.sar_bands import SarBandRow
 from eorestore.data.sar_patches import read_rows
-from eorestore.errors import DataError, UnknownNameError
+from eorestore.errors import ConfigError, DataError, UnknownNameError
 from eorestore.experiments.evaluate import evaluate
+from eorestore.experiments.image_scores import SCORES as IMAGE_SCORES
+from eorestore.experiments.image_scores import evaluate_images
 from eorestore.experiments.latent_scores import FACTS, LEAD, STORED, SUFFIXES, score_autoencoder
 from eorestore.experiments.study import StudyEvaluation
 from eorestore.metrics.sar_scores import SCORES
@@ -89,6 +92,28 @@ def _bands(data: DataSettings, wanted: StudyEvaluation) -> list[SarBandRow]:
     return rows
 
 
+def _score_images(model: str, data: DataSettings, wanted: StudyEvaluation) -> dict[str, Any]:
+    table = evaluate_images(
+        model,
+        data=str(data.manifest),
+        root=data.root,
+        split=wanted.split,
+        metrics=wanted.metrics,
+        levels=data.low_levels,
+    )
+    return table.to_json()
+
+
+def _check_images(data: DataSettings, wanted: StudyEvaluation) -> None:
+    for name in wanted.metrics:
+        if name not in IMAGE_SCORES:
+            raise UnknownNameError("score of images", name, IMAGE_SCORES)
+    if wanted.strata or wanted.crop is not None:
+        raise ConfigError("evaluate.strata and evaluate.crop are for clouds", fix="leave them out")
+    if not any(row.split == wanted.split for row in read_image_rows(data)):
+        raise DataError(f"the manifest has no {wanted.split} image", fix=f"mark an image as {wanted.split}")
+
+
 SCORING: Mapping[str, Scoring] = {
     "cloud-removal": Scoring(
         _score_clouds,
@@ -107,5 +132,13 @@ SCORING: Mapping[str, Scoring] = {
         "bands",
         "bands of one scene are not independent, so other scenes may differ more than it says",
         facts=FACTS,
+    ),
+    "super-resolution": Scoring(
+        _score_images,
+        _check_images,
+        ("",),
+        "of whole images",
+        "images",
+        "images of one set or place are alike, so other sets may differ more than it says",
     ),
 }

@@ -19,6 +19,7 @@ _HEADINGS: Mapping[str, str] = {
     "bias_db": "Bias{region}, dB", "bias_block_median_db": "Block bias, median{region}, dB",
     "bias_block_rms_db": "Block bias, rms{region}, dB", "ratio_log_std": "Deviation of ln ratio{region}",
     "texture_ratio": "Texture ratio{region}", "histogram_l1": "Histogram distance{region}", "bpp": "bpp{region}",
+    "lr_psnr": "LR PSNR{region}, dB",
 }  # fmt: skip
 
 
