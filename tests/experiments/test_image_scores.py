@@ -263,7 +263,7 @@ def test_the_luma_protocol_is_for_bicubic_alone(world):
         ({"models": str(world / "fusion")}, "fuses the images of experts"),
         ({"models": "identity"}, "does not enlarge"),
         ({"models": "bicubic", "protocol": "y", "expert_outputs": world / "outputs"}, "experts give colours"),
-        ({"models": "sr-x4-light"}, "preset and has no weights"),
+        ({"models": "sr-x4-plan"}, "preset and has no weights"),
         ({"models": []}, "no model is named"),
     ):
         with pytest.raises(UsageError, match=message):

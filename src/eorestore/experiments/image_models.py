@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from eorestore.data.expert_pictures import is_pictures
 from eorestore.errors import UsageError
 from eorestore.models.catalogue import read_config, resolve
 from eorestore.models.checkpoint import Checkpoint, load_checkpoint
+from eorestore.models.fused_experts import whole_model
 from eorestore.models.model import Model, Output, SceneSample
 from eorestore.processing import Processor
 from eorestore.processing.resize import enlarge
@@ -55,6 +57,12 @@ class ImageModel:
     def takes_experts(self) -> bool:
         """Whether it fuses images that are given to it."""
         return self.checkpoint is not None and "experts" in forward_keywords(self.checkpoint.model)
+
+    @property
+    def wanted_experts(self) -> tuple[str, ...]:
+        """Names of the experts that it was trained to fuse, in their order; none for a model that fuses nothing."""
+        named = [] if self.checkpoint is None else self.checkpoint.config.get("experts", [])
+        return tuple(one["name"] for one in named)
 
     @property
     def expert_names(self) -> tuple[str, ...]:
@@ -172,6 +180,9 @@ def _load(name: str) -> Checkpoint:
 def _model(name: str, checkpoint: Checkpoint | None, scale: int, device: str) -> ImageModel:
     if checkpoint is None:
         return ImageModel(name, scale)
+    experts = checkpoint.config.get("experts", [])
+    if experts and not any(is_pictures(one["source"]) for one in experts):
+        checkpoint = replace(checkpoint, model=whole_model(checkpoint, device=device))
     checkpoint.model.to(device)
     return ImageModel(name, scale, checkpoint, device)
 

@@ -96,7 +96,7 @@ def evaluate_images(
         oracles: add the experts of fused models, their mean, and oracles.
         expert_outputs: folder of stored images of experts, see `data.expert_outputs`; they get rows of their own, and
             models that take experts are given them.
-        experts: their names in the order that such a model was trained with; by name without it.
+        experts: their names in order; by default that which the first such model was trained with, else by name.
         watch: is shown every image that a model made.
 
     Raises:
@@ -115,7 +115,8 @@ def evaluate_images(
     )
     levels = (EIGHT_BITS if protocol == "rgb" else 0) if levels is None else levels
     scorer = _Scorer(protocol, chosen, factor, Degradation(factor, levels=levels), processor)
-    stored = _stored(sets, expert_outputs, experts)
+    order = next((model.wanted_experts for model in loaded if model.takes_experts), ())
+    stored = _stored(sets, expert_outputs, experts or order)
     groups = _groups(loaded, stored, oracles=oracles)
     shown = {name for group in groups for name in group.oracles}
     rows: list[ImageRow] = []
