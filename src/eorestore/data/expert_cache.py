@@ -14,22 +14,25 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from eorestore.config import ExpertConfig
 from eorestore.data.array_store import ArrayStore
+from eorestore.data.degradation import Degradation
 from eorestore.data.expert_pictures import PictureExpert, is_pictures
 from eorestore.data.image_pairs import ImagePair
 from eorestore.data.image_samples import Maps, PairReader
-from eorestore.errors import ConfigError, DataError, WriteError
+from eorestore.errors import ConfigError, DataError, UnknownNameError, WriteError
 from eorestore.models.expert_facts import ExpertFacts
 from eorestore.models.experts import Expert, load_expert
+from eorestore.processing import Processor
 from eorestore.tiling.ensembling import turn, turn_back
 
 _log = logging.getLogger(__name__)
@@ -121,6 +124,11 @@ class _Live:
         return found
 
 
+def is_cache(folder: Path) -> bool:
+    """Whether a folder holds a cache."""
+    return (folder / CACHE_FILE).is_file()
+
+
 def open_cache(folder: Path, wanted: Sequence[ExpertConfig] = ()) -> ExpertCache:
     """The cache in `folder`, with the experts that are wanted, in that order; with all of them without any.
 
@@ -137,6 +145,40 @@ def open_cache(folder: Path, wanted: Sequence[ExpertConfig] = ()) -> ExpertCache
             )
     chosen = tuple(facts[one.source] for one in wanted) if wanted else tuple(facts.values())
     return ExpertCache(folder, CacheForm(**values["form"]), chosen)
+
+
+@dataclass(frozen=True)
+class CachedOutputs:
+    """The images of a cache as `data.expert_outputs.ExpertOutputs` gives stored ones."""
+
+    cache: ExpertCache
+    degradation: Degradation
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the experts, in order."""
+        return tuple(facts.name for facts in self.cache.experts)
+
+    @property
+    def folder(self) -> Path:
+        """What stands for the experts: it holds their hashes."""
+        return self.cache.folder / CACHE_FILE
+
+    def read(self, pair: ImagePair, processor: Processor, *, size: tuple[int, int]) -> NDArray[np.float32]:
+        """What all experts gave for a pair, (expert, band, y, x), encoded. Raises DataError as `ExpertCache.maps`."""
+        maps = self.cache.maps(pair, PairReader(processor, self.degradation))
+        images = [maps[f"expert{number}"].astype(np.float32) for number in range(len(self.names))]
+        return np.stack(images)[..., : size[0], : size[1]]
+
+
+def cached_outputs(folder: Path, *, degradation: Degradation, names: Sequence[str] = ()) -> CachedOutputs:
+    """All experts of a cache, or those of `names` in that order. Raises DataError and UnknownNameError."""
+    cache = open_cache(folder)
+    known = {facts.name: facts for facts in cache.experts}
+    for name in names:
+        if name not in known:
+            raise UnknownNameError(f"expert in {folder}", name, known)
+    return CachedOutputs(replace(cache, experts=tuple(known[name] for name in names or known)), degradation)
 
 
 def fill_cache(
@@ -163,7 +205,7 @@ def fill_cache(
         ConfigError: turns or features of experts that are pictures.
         WriteError: the folder cannot be written. Also what `load_experts` raises.
     """
-    older = _read(folder) if (folder / CACHE_FILE).is_file() else None
+    older = _read(folder) if is_cache(folder) else None
     if older is not None and older["form"] != asdict(form):
         raise DataError(f"{folder} holds arrays of the form {older['form']}", fix="choose another folder, or that form")
     scale = read.processor.scale

@@ -104,10 +104,13 @@ def is_image_model(name: str) -> bool:
     return found.kind == "checkpoint" and found.path is not None and read_config(found.path)["task"] == TASK
 
 
-def load_image_models(names: Sequence[str], *, scale: int | None = None) -> tuple[ImageModel, ...]:
+def load_image_models(
+    names: Sequence[str], *, scale: int | None = None, run_experts: bool = True
+) -> tuple[ImageModel, ...]:
     """The models that names, runs and checkpoint folders mean, and `bicubic`, all of one scale.
 
-    scale: asked for; by default that of the networks, or 4. Raises UsageError for what enlarges nothing, for two
+    scale: asked for; by default that of the networks, or 4. run_experts: whether a fusion is loaded with its experts,
+    or is given their images. Raises UsageError for what enlarges nothing, for two
     scales or a name twice, and as `models.catalogue.resolve` and `models.checkpoint.load_checkpoint` do.
     """
     if not names:
@@ -122,7 +125,7 @@ def load_image_models(names: Sequence[str], *, scale: int | None = None) -> tupl
             fix="evaluate each factor by itself",
         )
     factor = scales.pop() if scales else SCALE
-    found_models = [_model(name, networks.get(name), factor, device) for name in names]
+    found_models = [_model(name, networks.get(name), factor, device, run_experts=run_experts) for name in names]
     labels = [model.name for model in found_models]
     twice = sorted({label for label in labels if labels.count(label) > 1})
     if twice:
@@ -177,11 +180,11 @@ def _load(name: str) -> Checkpoint:
     return load_checkpoint(found.path)
 
 
-def _model(name: str, checkpoint: Checkpoint | None, scale: int, device: str) -> ImageModel:
+def _model(name: str, checkpoint: Checkpoint | None, scale: int, device: str, *, run_experts: bool) -> ImageModel:
     if checkpoint is None:
         return ImageModel(name, scale)
     experts = checkpoint.config.get("experts", [])
-    if experts and not any(is_pictures(one["source"]) for one in experts):
+    if run_experts and experts and not any(is_pictures(one["source"]) for one in experts):
         checkpoint = replace(checkpoint, model=whole_model(checkpoint, device=device))
     checkpoint.model.to(device)
     return ImageModel(name, scale, checkpoint, device)

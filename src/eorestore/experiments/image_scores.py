@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from eorestore.data.degradation import EIGHT_BITS, Degradation, rounded
+from eorestore.data.expert_cache import CachedOutputs, cached_outputs, is_cache
 from eorestore.data.expert_outputs import ExpertOutputs, find_expert_outputs
 from eorestore.data.image_samples import PairReader
 from eorestore.errors import DataError, UnknownNameError, UsageError
@@ -94,8 +95,8 @@ def evaluate_images(
             protocol is `rgb`, and none elsewhere.
         tta: every network is the mean over its eight flips and turns.
         oracles: add the experts of fused models, their mean, and oracles.
-        expert_outputs: folder of stored images of experts, see `data.expert_outputs`; they get rows of their own, and
-            models that take experts are given them.
+        expert_outputs: folder of stored images of experts, see `data.expert_outputs`, or a cache of them; they get
+            rows of their own, and models that fuse experts are given them and run none.
         experts: their names in order; by default that which the first such model was trained with, else by name.
         watch: is shown every image that a model made.
 
@@ -105,7 +106,8 @@ def evaluate_images(
     """
     names = (models,) if isinstance(models, str) else tuple(models)
     sources = (data,) if isinstance(data, Path | str) else tuple(data)
-    loaded = load_image_models(names, scale=scale) if names or expert_outputs is None else ()
+    given = expert_outputs is not None
+    loaded = load_image_models(names, scale=scale, run_experts=not given) if names or not given else ()
     factor = loaded[0].scale if loaded else scale or SCALE
     processor = shared_processor(loaded, scale=factor)
     protocol, chosen = _rules(protocol, metrics, loaded, processor, factor)
@@ -116,7 +118,7 @@ def evaluate_images(
     levels = (EIGHT_BITS if protocol == "rgb" else 0) if levels is None else levels
     scorer = _Scorer(protocol, chosen, factor, Degradation(factor, levels=levels), processor)
     order = next((model.wanted_experts for model in loaded if model.takes_experts), ())
-    stored = _stored(sets, expert_outputs, experts or order)
+    stored = _stored(sets, expert_outputs, experts or order, scorer.degradation)
     groups = _groups(loaded, stored, oracles=oracles)
     shown = {name for group in groups for name in group.oracles}
     rows: list[ImageRow] = []
@@ -207,7 +209,7 @@ def _images(
     placed: PlacedPair,
     models: Sequence[ImageModel],
     groups: Sequence[ExpertGroup],
-    stored: ExpertOutputs | None,
+    stored: ExpertOutputs | CachedOutputs | None,
     scorer: _Scorer,
     *,
     tta: bool,
@@ -227,10 +229,16 @@ def _images(
             yield from expert_images(group, images, scorer.errors(images, example))
 
 
-def _stored(sets: Sequence[ImageSet], folder: Path | str | None, experts: Sequence[str]) -> dict[str, ExpertOutputs]:
+def _stored(
+    sets: Sequence[ImageSet], folder: Path | str | None, experts: Sequence[str], degradation: Degradation
+) -> Mapping[str, ExpertOutputs | CachedOutputs]:
     """The stored images of every set, of the same experts each. Raises DataError."""
     if folder is None:
         return {}
+    if is_cache(Path(folder)):
+        return dict.fromkeys(
+            (one.name for one in sets), cached_outputs(Path(folder), degradation=degradation, names=experts)
+        )
     found = {one.name: find_expert_outputs(Path(folder), set_name=one.name, names=experts) for one in sets}
     if len({outputs.names for outputs in found.values()}) > 1:
         raise DataError(
@@ -240,7 +248,7 @@ def _stored(sets: Sequence[ImageSet], folder: Path | str | None, experts: Sequen
 
 
 def _groups(
-    models: Sequence[ImageModel], stored: Mapping[str, ExpertOutputs], *, oracles: bool
+    models: Sequence[ImageModel], stored: Mapping[str, ExpertOutputs | CachedOutputs], *, oracles: bool
 ) -> tuple[ExpertGroup, ...]:
     """Experts that get rows: those of fused models with `oracles`, and stored ones."""
     found = [

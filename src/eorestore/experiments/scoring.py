@@ -21,6 +21,10 @@ from eorestore.experiments.study import StudyEvaluation
 from eorestore.metrics.sar_scores import SCORES
 
 
+MEAN_OF_EXPERTS = "mean-of-experts"
+"""A baseline of studies whose data has a cache of experts."""
+
+
 @dataclass(frozen=True)
 class Scoring:
     """What a task's study needs besides training.
@@ -94,14 +98,18 @@ def _bands(data: DataSettings, wanted: StudyEvaluation) -> list[SarBandRow]:
 
 def _score_images(model: str, data: DataSettings, wanted: StudyEvaluation) -> dict[str, Any]:
     table = evaluate_images(
-        model,
+        () if model == MEAN_OF_EXPERTS else model,
         data=str(data.manifest),
         root=data.root,
         split=wanted.split,
         metrics=wanted.metrics,
         levels=data.low_levels,
+        expert_outputs=data.cache,
     )
-    return table.to_json()
+    # the experts of a cache have rows of their own in the table
+    name = MEAN_OF_EXPERTS.replace("-", " ") if model == MEAN_OF_EXPERTS else model
+    plain = table.to_json()
+    return {**plain, "rows": [row for row in plain["rows"] if row["model"] == name]}
 
 
 def _check_images(data: DataSettings, wanted: StudyEvaluation) -> None:
