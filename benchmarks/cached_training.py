@@ -11,6 +11,7 @@ Each training is a process of its own; its record has its peak memory. Live and 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import subprocess
@@ -54,12 +55,12 @@ HAT = {
 
 def write_experts(folder: Path, light: int) -> list[str]:
     """The sources of one expert of HAT's size and so many light ones, all with random weights."""
-    from spandrel.architectures.HAT import HAT as Network
+    from spandrel import architectures
 
     torch.manual_seed(0)
     path = folder / "hat_size.safetensors"
     if not path.is_file():
-        tensors = Network(**HAT).state_dict()
+        tensors = architectures.HAT.HAT(**HAT).state_dict()
         safetensors.torch.save_file({name: value.contiguous() for name, value in tensors.items()}, path)
     sources = [str(path)]
     for number in range(light):
@@ -122,7 +123,7 @@ def trained(folder: Path, preset: Path, name: str, *more: str) -> dict[str, Any]
     lines = [json.loads(line) for line in (place / "metrics.jsonl").read_text().splitlines()]
     steps = [line for line in lines if line["kind"] == "train"]
     ends = [line["seconds"] for line in steps]
-    between = [after - before for before, after in zip(ends[1:], ends[2:], strict=False)]
+    between = [after - before for before, after in itertools.pairwise(ends[1:])]
     peak = read_record(place / "record.json").peak_memory_bytes
     return {"loss": [line["loss"] for line in steps], "seconds": statistics.median(between), "peak_bytes": peak}
 

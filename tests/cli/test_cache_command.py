@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from small_images import LIGHT, save_model, write_set
 
 from eorestore.cli.app import run
 from eorestore.plain_values import write_yaml
+from small_images import LIGHT, save_model, write_set
 
 
 @pytest.fixture

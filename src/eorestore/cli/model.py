@@ -11,6 +11,7 @@ import typer
 from eorestore.errors import UsageError
 
 if TYPE_CHECKING:
+    from eorestore.experiments.calibration import Calibration
     from eorestore.models.catalogue import Resolved
     from eorestore.models.model import Model
 
@@ -89,41 +90,37 @@ def check(
 def calibrate(
     name: Annotated[str, typer.Argument(metavar="MODEL", help="A run or a checkpoint folder that gives sigma.")],
     *,
-    data: Annotated[Path, typer.Option(help="Manifest: a CSV of scenes with place and split.")],
+    data: Annotated[Path, typer.Option(help="Manifest of scenes, or of pictures for a fusion, with place and split.")],
     root: Annotated[Path | None, typer.Option(help="Folder that its paths start from; its own by default.")] = None,
     split: Annotated[str, typer.Option(help="validation or train; test scenes are refused.")] = "validation",
     simulate: Annotated[str, typer.Option(help="Covers of simulated clouds.")] = "0.2,0.4,0.7",
     seeds: Annotated[str, typer.Option(help="Seeds of the simulated clouds.")] = "1,2,3",
     cloud_size: Annotated[str, typer.Option(help="Least and largest simulated cloud in pixels.")] = "20,150",
+    cache: Annotated[Path | None, typer.Option(help="Cache of a fusion's experts, in place of running them.")] = None,
     record: Annotated[Path | None, typer.Option(help="JSON file for a record of it.")] = None,
 ) -> None:
     """Scale a model's sigma so that its 90 % intervals hold, and write the factors into the checkpoint."""
     import time
 
-    from eorestore.cli.evaluate import read_numbers, read_pair
-    from eorestore.experiments.calibration import calibrate as fit
     from eorestore.experiments.calibration import calibration_record
+    from eorestore.experiments.image_models import is_image_model
     from eorestore.experiments.record import write_record
-    from eorestore.models.catalogue import read_config, resolve
+    from eorestore.models.catalogue import resolve
     from eorestore.models.checkpoint import write_calibration
 
     found = resolve(name)
     if found.kind != "checkpoint" or found.path is None:
         raise UsageError(f"{name} is a {found.kind} and has no checkpoint to write to", fix="name a run or a folder")
     started = time.perf_counter()
-    result = fit(
-        name,
-        bands=[band["name"] for band in read_config(found.path)["processor"]["output"]],
-        data=data,
-        root=root,
-        split=split,
-        covers=read_numbers(simulate, float, "--simulate"),
-        seeds=read_numbers(seeds, int, "--seeds"),
-        cloud_size_px=read_pair(cloud_size),
+    result, hashes, config = (
+        _on_images(name, data=data, root=root, split=split, cache=cache)
+        if is_image_model(name)
+        else _under_clouds(
+            name, data=data, root=root, split=split, simulate=simulate, seeds=seeds, cloud_size=cloud_size
+        )
     )
-    config = {"split": split, "simulate": simulate, "seeds": seeds, "cloud_size": cloud_size}
     seconds = time.perf_counter() - started
-    made = calibration_record(name, result, config=config, data=data, root=root, seconds=seconds)
+    made = calibration_record(name, result, config=config, hashes=hashes, seconds=seconds)
     write_calibration(found.path, result.to_json())
     if record is not None:
         write_record(record, made)
@@ -133,6 +130,41 @@ def calibrate(
     for place, share in result.before.items():
         after = f", {result.held_out[place]:.1%} with factors of the other places" if result.held_out else ""
         typer.echo(f"{place}: {share:.1%} inside the {result.level:.0%} interval before{after}")
+
+
+def _under_clouds(
+    name: str, *, data: Path, root: Path | None, split: str, simulate: str, seeds: str, cloud_size: str
+) -> tuple[Calibration, dict[str, str], dict[str, Any]]:
+    from eorestore.cli.evaluate import read_numbers, read_pair
+    from eorestore.experiments.calibration import calibrate as fit
+    from eorestore.experiments.calibration import scene_hashes
+    from eorestore.models.catalogue import read_config, resolve
+
+    path = resolve(name).path
+    result = fit(
+        name,
+        bands=[band["name"] for band in read_config(str(path))["processor"]["output"]],
+        data=data,
+        root=root,
+        split=split,
+        covers=read_numbers(simulate, float, "--simulate"),
+        seeds=read_numbers(seeds, int, "--seeds"),
+        cloud_size_px=read_pair(cloud_size),
+    )
+    config = {"split": split, "simulate": simulate, "seeds": seeds, "cloud_size": cloud_size}
+    return result, scene_hashes(data, root=root, split=split), config
+
+
+def _on_images(
+    name: str, *, data: Path, root: Path | None, split: str, cache: Path | None
+) -> tuple[Calibration, dict[str, str], dict[str, Any]]:
+    from eorestore.experiments.image_calibration import calibrate_images
+    from eorestore.experiments.image_sets import read_image_sets, set_hashes
+    from eorestore.models.catalogue import read_config, resolve
+
+    result = calibrate_images(name, data=data, root=root, split=split, cache=cache)
+    scale = read_config(str(resolve(name).path))["scale"]
+    return result, set_hashes(read_image_sets([data], root=root, split=split, scale=scale)), {"split": split}
 
 
 def _facts(resolved: Resolved) -> dict[str, Any]:

@@ -93,7 +93,13 @@ def calibrate(
         raise UsageError("a calibration on the test split would spoil it for judging", fix="use --split validation")
     rows = select(read_manifest(Path(data), root=None if root is None else Path(root)), split)
     skies = SimulatedSkies(tuple(covers), tuple(seeds), cloud_size_px)
-    ratios = collect_ratios(model, rows, bands=bands, skies=skies, restore=restore)
+    return calibration_of(
+        collect_ratios(model, rows, bands=bands, skies=skies, restore=restore), tuple(bands), level=level
+    )
+
+
+def calibration_of(ratios: Ratios, bands: Sequence[str], *, level: float = LEVEL) -> Calibration:
+    """The factors of all places together, and what those of the others are worth at each. Raises as `fit_scale`."""
     scale = fit_scale(ratios, bands, level=level)
     ones = np.ones(len(bands))
     return Calibration(
@@ -108,7 +114,7 @@ def calibrate(
 
 
 def calibration_record(
-    model: str, found: Calibration, *, config: Mapping[str, Any], data: Path, root: Path | None, seconds: float
+    model: str, found: Calibration, *, config: Mapping[str, Any], hashes: Mapping[str, str], seconds: float
 ) -> Record:
     """The record of a calibration that has just ended: the share inside the interval by place, and the factors."""
     rows = [
@@ -121,10 +127,14 @@ def calibration_record(
         "factors": dict(zip(found.bands, (round(value, 4) for value in found.scale), strict=True)),
         "level": found.level,
     }
-    scenes = select(read_manifest(data, root=root), config["split"])
+    return make_record("calibration", model, config=dict(config), scores=scores, seconds=seconds, data=dict(hashes))
+
+
+def scene_hashes(data: Path, *, root: Path | None, split: str) -> dict[str, str]:
+    """SHA-256 of the scenes of a split, for the record."""
+    scenes = select(read_manifest(data, root=root), split)
     paths = [path for row in scenes for path in (row.optical, row.sar) if path is not None]
-    hashes = hash_paths(paths, root=root or data.parent)
-    return make_record("calibration", model, config=dict(config), scores=scores, seconds=seconds, data=hashes)
+    return hash_paths(paths, root=root or data.parent)
 
 
 def collect_ratios(
@@ -165,7 +175,7 @@ def fit_scale(ratios: Ratios, bands: Sequence[str], *, level: float = LEVEL) -> 
         if len(known) == 0 or rank > len(known):
             raise DataError(
                 f"{len(known)} pixels of band {name} are too few for a calibration to {level:.0%}",
-                fix="give scenes that have the band, more seeds or a larger cover",
+                fix="give more scenes that have the band; under simulated clouds more seeds or a larger cover",
             )
         scale[row] = known[rank - 1] / half_width(level)
     if not (np.isfinite(scale).all() and (scale > 0).all()):

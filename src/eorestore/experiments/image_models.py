@@ -19,6 +19,7 @@ from eorestore.processing import Processor
 from eorestore.processing.resize import enlarge
 from eorestore.processing.table import rgb_processor
 from eorestore.restorer.inference import Execution, forward_keywords, run_model
+from eorestore.restorer.maps import SIGMA
 from eorestore.tiling.ensembling import turn, turn_back
 from eorestore.tiling.tiles import Tile, plan_tiles
 
@@ -83,6 +84,16 @@ class ImageModel:
         if experts is None:
             raise UsageError(f"{self.name} fuses the images of experts", fix="name their folder: --expert-outputs DIR")
         return _fused(network, low, experts, self._execution(tta=False), turns=8 if tta else 1)
+
+    def with_sigma(self, low: Tensor, *, experts: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The image and the error that the model expects, both (band, scale * y, scale * x). Raises UsageError."""
+        network = None if self.checkpoint is None else self.checkpoint.model
+        if network is None or SIGMA not in network.extras:
+            raise UsageError(f"{self.name} gives no sigma", fix="choose a fusion of experts")
+        inputs = _inputs(network, low) | ({} if experts is None else {"experts": experts[None]})
+        both = run_model(network, inputs, self._execution(tta=False), extras=(SIGMA,))[0]
+        bands = network.extras[SIGMA]
+        return both[:-bands], both[-bands:]
 
     def experts_of(self, low: Tensor, *, tta: bool = False) -> Tensor:
         """What its experts give for (band, y, x): (expert, band, scale * y, scale * x). Raises UsageError."""

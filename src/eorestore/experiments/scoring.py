@@ -20,7 +20,6 @@ from eorestore.experiments.latent_scores import FACTS, LEAD, STORED, SUFFIXES, s
 from eorestore.experiments.study import StudyEvaluation
 from eorestore.metrics.sar_scores import SCORES
 
-
 MEAN_OF_EXPERTS = "mean-of-experts"
 """A baseline of studies whose data has a cache of experts."""
 
