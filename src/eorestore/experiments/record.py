@@ -22,6 +22,7 @@ from eorestore.config import config_hash, parse_settings
 from eorestore.errors import ConfigError, DataError, WriteError
 
 FORMAT = 1
+NAMED_LIMIT = 100  # files that a record names one by one
 HASH_LIMIT = 16 * 2**30  # bytes of data: about a minute of reading
 
 
@@ -175,7 +176,8 @@ def hash_path(path: Path) -> str:
 def hash_paths(paths: Sequence[Path], *, root: Path) -> dict[str, str]:
     """`hash_path` by the name relative to `root`, where a path lies below it.
 
-    More than HASH_LIMIT bytes are not read: one hash of all names and sizes then stands for them.
+    More than HASH_LIMIT bytes are not read: one hash of all names and sizes then stands for them. Of more than
+    NAMED_LIMIT paths one hash of all names and hashes does.
     """
     unique = sorted(set(paths))
     files = [file for path in unique for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
@@ -183,7 +185,11 @@ def hash_paths(paths: Sequence[Path], *, root: Path) -> dict[str, str]:
     if sum(sizes.values()) > HASH_LIMIT:
         listing = json.dumps(sizes, sort_keys=True).encode()
         return {f"names and sizes of {len(sizes)} files": hashlib.sha256(listing).hexdigest()}
-    return {_name(path, root): hash_path(path) for path in unique}
+    hashes = {_name(path, root): hash_path(path) for path in unique}
+    if len(hashes) > NAMED_LIMIT:
+        listing = json.dumps(hashes, sort_keys=True).encode()
+        return {f"names and hashes of {len(hashes)} files": hashlib.sha256(listing).hexdigest()}
+    return hashes
 
 
 def _name(path: Path, root: Path) -> str:
