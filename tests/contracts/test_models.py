@@ -53,6 +53,11 @@ SETTINGS = {
         "v1 over channels": TINY
         | {"cross_attention": [0, 1], "cross_attention_kind": "channel", "cross_attention_heads": 2},
     },
+    "light-sr": {
+        "tiny": {"bands": 13, "channels": 8, "blocks": 2},
+        "attention": {"bands": 13, "channels": 8, "blocks": 2, "kind": "attention"},
+        "large kernel": {"bands": 13, "channels": 8, "blocks": 2, "kind": "large-kernel", "scale": 2},
+    },
     "sar-autoencoder": {
         "tiny": {"channels": [4, 6], "latent": 3},
         "residual": {"channels": [4, 6], "latent": 3, "residual": True, "norm": "none", "output": "linear"},
@@ -80,6 +85,9 @@ UNUSED = {
 
 WITHOUT_CLOUDS = ("sar-autoencoder",)
 """Models that take one SAR band and give it back."""
+
+ENLARGING = ("bicubic", "light-sr")
+"""Models that enlarge one small image."""
 
 FUSIONS = ("expert-fusion",)
 """Models of what other models made of a small image; their inputs are no Processor's."""
@@ -153,6 +161,8 @@ def test_forward_takes_keywords_that_the_processor_the_mask_or_prepare_gives(nam
     assert needed <= given <= {parameter.name for parameter in parameters}
     if name in FUSIONS:
         assert needed == {"low", "experts"}
+    elif name in ENLARGING:
+        assert needed == {"low"}
     elif name not in BASELINES:
         assert ("sar" if name in WITHOUT_CLOUDS else "cloudy") in needed <= {*glf_cr_processor().inputs, "mask"}
 
