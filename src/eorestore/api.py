@@ -15,6 +15,7 @@ from eorestore.config import RunConfig, load_config
 from eorestore.errors import GridError, UsageError, WriteError
 from eorestore.raster import Raster, Unit
 from eorestore.restorer.output import Target
+from eorestore.restorer.pictures import holds_pictures, restore_pictures
 from eorestore.restorer.request import Request
 from eorestore.restorer.run import Report, restore_file
 
@@ -92,7 +93,8 @@ def restore(
         )
         restore_with_pictures(request, reference=None if reference is None else Path(reference), progress=progress)
         return Path(out)
-    adapting = {name: options.pop(name) for name in ("adapt", "adapt_seed") if name in options}
+    known = ("adapt", "adapt_seed", "scale", "consistent")
+    chosen = {name: options.pop(name) for name in known if name in options}
     if out is not None or reference is not None or options:
         raise UsageError("out, reference and file options go with paths", fix="save and score the returned raster")
     if save:
@@ -105,8 +107,12 @@ def restore(
     rasters = {"cloudy": _as_raster(optical, Unit.REFLECTANCE)}
     if sar is not None:
         rasters["sar"] = _as_raster(sar, Unit.DECIBEL)
-    restored = restore_raster(model, rasters, mask=mask, **adapting).raster
-    return restored if isinstance(optical, Raster) else _like(optical, restored)
+    restored = restore_raster(model, rasters, mask=mask, **chosen).raster
+    if isinstance(optical, Raster):
+        return restored
+    from eorestore.raster.arrays import dataarray_like
+
+    return dataarray_like(optical, restored)
 
 
 def compress(
@@ -243,7 +249,16 @@ def restore_with_pictures(
     adapting: Callable[[int, int], None] | None = None,
     command: Sequence[str] = (),
 ) -> Report:
-    """`restore_file`, then the sidecar and the preview beside the result."""
+    """`restore_file` or `restore_pictures`, then the sidecar and the preview beside the result."""
+    if holds_pictures(request):
+        if reference is not None:
+            raise UsageError(
+                "pictures are not scored here", fix="leave out --reference; `eorestore evaluate` scores them"
+            )
+        report = restore_pictures(request, progress=progress)
+        report = replace(report, facts={"command": list(command), **report.facts, "metrics": None})
+        write_beside(request.out, report.facts, report.small)
+        return report
     truth = None if reference is None else _open_reference(request, reference)
     report = restore_file(request, progress=progress, adapting=adapting)
     scores = None if truth is None else _score(request, truth)
@@ -252,25 +267,35 @@ def restore_with_pictures(
     return report
 
 
-def write_beside(out: Path, facts: Mapping[str, Any], small: Raster) -> None:
-    """The sidecar OUT.json and the preview OUT.preview.png of a result. Raises WriteError."""
+def write_beside(out: Path, facts: Mapping[str, Any], small: Raster | None) -> None:
+    """The sidecar OUT.json and, where there is one, the preview OUT.preview.png of a result. Raises WriteError."""
     from eorestore.reports.picture import preview
     from eorestore.reports.png import encode_png
 
     target = Target(out)
     _write_whole(target.sidecar, json.dumps(facts, indent=1).encode())
-    _write_whole(target.preview, encode_png(preview(small)))
+    if small is not None:
+        _write_whole(target.preview, encode_png(preview(small)))
 
 
 def _open_reference(request: Request, reference: Path) -> RasterFile:
-    """The reference, cut as the scene is; opened before the work begins. Raises DataError and its kinds."""
+    """The reference, cut as the result is; opened before the work begins. Raises DataError and its kinds."""
     from eorestore.raster.files import open_raster
+    from eorestore.restorer.plan import model_facts
 
-    scene, truth = (open_raster(path, declared=request.declared) for path in (request.optical, reference))
-    if not truth.grid.same_as(scene.grid):
-        raise GridError(f"{reference.name} lies on another grid than {scene.path.name}", fix="warp it onto that grid")
+    scale = model_facts(request.model, scale=request.scale).rule.scale
+    opened = (request.optical, reference)
+    scene, truth = (open_raster(path, declared=request.declared, anywhere=scale > 1) for path in opened)
+    if not truth.grid.same_as(scene.grid.scale(scale)):
+        finer = "" if scale == 1 else f" enlarged {scale} times"
+        raise GridError(
+            f"{reference.name} lies on another grid than {scene.path.name}{finer}", fix="warp it onto that grid"
+        )
     truth.bands.select(scene.bands.names)
-    return truth if request.bbox is None else truth.crop(truth.grid.window(request.bbox))
+    if request.bbox is None:
+        return truth
+    kept = scene.crop(scene.grid.window(request.bbox)).grid.scale(scale)
+    return truth.crop(truth.grid.window(kept.bounds))
 
 
 def _score(request: Request, reference: RasterFile) -> Mapping[str, float | None]:
@@ -280,13 +305,23 @@ def _score(request: Request, reference: RasterFile) -> Mapping[str, float | None
     from eorestore.metrics.collection import score
     from eorestore.raster.files import open_raster
 
-    result = open_raster(request.out, declared=replace(request.declared, bands=None)).read()
+    result = open_raster(request.out, declared=replace(request.declared, bands=None), anywhere=True).read()
     truth = reference.read().select(result.bands.names)
-    values = [torch.from_numpy(np.clip(raster.values, 0, 1)) for raster in (result, truth)]
+    low, high = _ends(truth)
+    values = [torch.from_numpy(np.clip((raster.values - low) / (high - low), 0, 1)) for raster in (result, truth)]
     valid = torch.from_numpy(result.valid & truth.valid)[None]
     nowhere = torch.zeros_like(valid)
     scores = score(*values, valid=valid, cloud=nowhere, shadow=nowhere)
     return {name: round(value, 4) for name, value in scores.items() if "_" not in name}
+
+
+def _ends(raster: Raster) -> tuple[float, float]:
+    """What scores take for 0 and 1: reflectance itself, levels of 0 and 255, of other units the ends of the values."""
+    unit = raster.bands.bands[0].unit
+    if unit in (Unit.REFLECTANCE, Unit.LEVEL):
+        return 0.0, 1.0 if unit is Unit.REFLECTANCE else 255.0
+    seen = raster.values[:, raster.valid]
+    return (float(seen.min()), float(seen.max())) if seen.size and seen.min() < seen.max() else (0.0, 1.0)
 
 
 def _write_whole(path: Path, content: bytes) -> None:
@@ -305,8 +340,3 @@ def _as_raster(array: Any, unit: Unit) -> Raster:  # noqa: ANN401
     from eorestore.raster.arrays import raster_from_dataarray
 
     return raster_from_dataarray(array, unit)
-
-
-def _like(array: Any, raster: Raster) -> Any:  # noqa: ANN401
-    values = np.where(raster.valid, raster.values, np.float32(np.nan)).astype(array.dtype)
-    return array.copy(data=values)

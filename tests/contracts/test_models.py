@@ -59,6 +59,11 @@ SETTINGS = {
         "v1 over channels": TINY
         | {"cross_attention": [0, 1], "cross_attention_kind": "channel", "cross_attention_heads": 2},
     },
+    "light-sr": {
+        "tiny": {"bands": 13, "channels": 8, "blocks": 2},
+        "attention": {"bands": 13, "channels": 8, "blocks": 2, "kind": "attention"},
+        "large kernel": {"bands": 13, "channels": 8, "blocks": 2, "kind": "large-kernel", "scale": 2},
+    },
     "sar-autoencoder": {
         "tiny": {"channels": [4, 6], "latent": 3},
         "residual": {"channels": [4, 6], "latent": 3, "residual": True, "norm": "none", "output": "linear"},
@@ -87,7 +92,7 @@ UNUSED = {
 WITHOUT_CLOUDS = ("sar-autoencoder",)
 """Models that take one SAR band and give it back."""
 
-ENLARGING = {"expert-fusion": {"low", "experts"}, "light-sr": {"low"}}
+ENLARGING = {"bicubic": {"low"}, "expert-fusion": {"low", "experts"}, "light-sr": {"low"}}
 """Models of a small image, by name, with what they need."""
 
 CASES = [(name, variant) for name in sorted(MODELS) for variant in SETTINGS.get(name, {"as it is": {}})]

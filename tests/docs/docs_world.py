@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from eorestore.data.cloud_simulation import CloudSettings, simulate_clouds
 from eorestore.data.synthetic_scene import UTM_32N, synthetic_scene
@@ -46,6 +47,7 @@ def make_world(folder: Path) -> None:
     _write_bands(folder / "S2_bands", cloudy)
     for name in sar.bands.names:
         write_raster(folder / "S1_bands" / f"{name}.tif", sar.select([name]), encoding=DECIBEL)
+    _write_photos(folder)
     for number, name in enumerate(PLACES):
         clear, radar, covered, _ = _place(10 + number)
         write_raster(folder / "scenes" / name / "S2.tif", covered, encoding=DN)
@@ -78,6 +80,13 @@ def _write_bands(folder: Path, raster: Raster) -> None:
         _write_plain(folder / f"{name}.tif", average_blocks(raster.select([name]), NATIVE.get(name, 1)), DN)
     facts = {"PROCESSING_BASELINE": "03.01", "MEAN_SOLAR_AZIMUTH_ANGLE": 150.0}
     (folder / "metadata.json").write_text(json.dumps(facts))
+
+
+def _write_photos(folder: Path) -> None:
+    levels = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    (folder / "photos").mkdir()
+    for path in (folder / "photo.png", folder / "photos" / "one.jpg", folder / "photos" / "two.png"):
+        Image.fromarray(levels).save(path)
 
 
 def _without_names(count: int) -> BandSet:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json as json_module
 import logging
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,10 +15,12 @@ Names = Annotated[str | None, typer.Option(metavar="B02,B03,...", help="Band nam
 
 
 def restore(
-    scene: Annotated[Path, typer.Argument(metavar="IN", help="GeoTIFF, or a folder of per-band files.")],
+    scene: Annotated[
+        Path, typer.Argument(metavar="IN", help="GeoTIFF, folder of per-band files, picture, or folder of pictures.")
+    ],
     *,
     model: Annotated[str, typer.Option("-m", "--model", help="Name, run, checkpoint folder or baseline.")] = "cloud",
-    out: Annotated[Path, typer.Option("-o", "--out", help="OUT.tif, OUT.cog.tif, or a folder for band files.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="OUT.tif, OUT.cog.tif, a folder; of a picture OUT.png.")],
     sar: Annotated[
         Path | None, typer.Option(help="Sentinel-1 scene: file or folder with VV and VH; some models need none.")
     ] = None,
@@ -46,6 +49,16 @@ def restore(
         str,
         typer.Option(metavar="source,sigma,...", help="Maps to keep: source, consistency, and what the model gives."),
     ] = "",
+    scale: Annotated[
+        int | None, typer.Option(min=2, max=4, help="Enlargement by bicubic: 2, 3 or 4; networks have their own.")
+    ] = None,
+    consistent: Annotated[
+        bool | None,
+        typer.Option(
+            "--consistent/--no-consistent",
+            help="Correct what is enlarged until, shrunk again, it equals IN; the default of networks, not of bicubic.",
+        ),
+    ] = None,
     adapt: Annotated[
         int, typer.Option(min=0, metavar="STEPS", help="Let a copy of the weights learn from the scene first.")
     ] = 0,
@@ -61,9 +74,11 @@ def restore(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print tiles, memory, bytes and time, and stop.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")] = False,
 ) -> None:
-    """Rebuild the clouded pixels of a scene; clear pixels stay bit by bit as they are.
+    """Rebuild the clouded pixels of a scene, or enlarge a scene or picture of any bands: the model decides.
 
-    With a trained sar-autoencoder IN is a SAR scene, which comes back as its latent keeps it.
+    Clear pixels of a clouded scene stay bit by bit as they are. An enlarged scene keeps CRS, bands, dtype and nodata,
+    has finer pixels, and shrunk again equals IN. With a trained sar-autoencoder IN is a SAR scene, which comes back as
+    its latent keeps it.
     """
     from eorestore.cli.progress import Progress
     from eorestore.raster import Unit
@@ -90,6 +105,8 @@ def restore(
         precision=precision,
         tta=tta,
         save=tuple(save.split(",")),
+        scale=scale,
+        consistent=consistent,
         adapt=adapt,
         adapt_seed=adapt_seed,
         save_adapted=save_adapted,
@@ -115,12 +132,21 @@ def restore(
     if json:
         typer.echo(json_module.dumps({"output": str(out), **report.facts}, indent=1))
     elif not quiet:
-        share, seconds = report.facts["masked_share"], report.facts["seconds"]
-        typer.echo(f"{out}: {share:.1%} of the valid pixels restored by {report.facts['model']} in {seconds:.1f} s")
+        typer.echo(f"{out}: {_outcome(report.facts)} by {report.facts['model']} in {report.facts['seconds']:.1f} s")
         if "inconsistent_share" in report.facts:
             typer.echo(f"  {report.facts['inconsistent_share']:.1%} of the restored pixels disagree with the SAR")
         for name, value in (report.facts["metrics"] or {}).items():
             typer.echo(f"  {name} {value}")
+
+
+def _outcome(facts: Mapping[str, Any]) -> str:
+    """What was done, in words."""
+    enlarged = facts.get("enlargement")
+    if enlarged is None:
+        return f"{facts['masked_share']:.1%} of the valid pixels restored"
+    apart = enlarged["deviation"]["largest_of_range"]
+    told = "" if apart is None else f", shrunk again within {apart:.2g} of IN's range,"
+    return f"enlarged {enlarged['scale']} times{told}"
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:

@@ -46,8 +46,10 @@ BASELINES: Mapping[str, SizeRule] = {
     "sar-regression": SizeRule(needs_scene=True),
     "smoothed-sar-regression": SizeRule(reach=18, needs_scene=True),
     "scene-estimate": SizeRule(reach=18, needs_scene=True),
+    "bicubic": SizeRule(scale=4, reach=2),
 }
-"""Models without weights. The first four are the comparison of every result, the others parts of our own."""
+"""Models without weights. The first four are what a cloud removal is compared with, and `bicubic` what an enlargement
+is; the others are parts of our own."""
 
 NEED_CLEAR_PIXELS = ("band-mean", "inpaint", "sar-regression", "smoothed-sar-regression")
 """Baselines that know nothing but the clear pixels of the scene."""

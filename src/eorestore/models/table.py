@@ -17,6 +17,7 @@ from eorestore.models.baselines import (
     SceneEstimate,
     SmoothedSarRegression,
 )
+from eorestore.models.bicubic import Bicubic
 from eorestore.models.clearview import Clearview
 from eorestore.models.dsen2_cr import DSen2CR
 from eorestore.models.expert_fusion import ExpertFusion
@@ -46,6 +47,7 @@ MODELS: Mapping[str, type[Model]] = {
     "sar-regression": SarRegression,
     "smoothed-sar-regression": SmoothedSarRegression,
     "scene-estimate": SceneEstimate,
+    "bicubic": Bicubic,
 }
 
 

@@ -70,7 +70,9 @@ class Processor:
         scaling = self.inputs[key]
         present = [name for name in scaling.names if name in raster.bands]
         chosen = raster.select(present)
-        if not {band.unit for band in chosen.bands} <= {scaling.unit}:
+        if any(
+            band.unit != wanted.unit for band, wanted in zip(chosen.bands, scaling.select(present).bands, strict=True)
+        ):
             chosen = convert(chosen, scaling.unit)
         values = scaling.select(present).encode(_fill(chosen))
         if len(present) == len(scaling.names):

@@ -35,6 +35,23 @@ def raster_from_dataarray(array: Any, unit: Unit) -> Raster:  # noqa: ANN401 - t
     return Raster(np.nan_to_num(values), valid, bands, grid)
 
 
+def dataarray_like(array: Any, raster: Raster) -> Any:  # noqa: ANN401 - the package is optional
+    """A Raster as a DataArray of the kind that `array` is; NaN where not valid.
+
+    A raster of another size than the array's gets coordinates of its own.
+    """
+    values = np.where(raster.valid, raster.values, np.float32(np.nan)).astype(array.dtype)
+    if array.shape == values.shape:
+        return array.copy(data=values)
+    a, b, c, d, e, f = raster.grid.transform
+    rows, columns = (np.arange(side) + 0.5 for side in raster.grid.size)
+    band, y, x = array.dims
+    coords = {band: array.coords["band"].values} | ({y: e * rows + f, x: a * columns + c} if b == d == 0 else {})
+    other = type(array)(values, dims=array.dims, coords=coords, attrs=array.attrs, name=array.name)
+    affine = type(array.rio.transform())(a, b, c, d, e, f)
+    return other.rio.write_crs(array.rio.crs).rio.write_transform(affine)
+
+
 def _band(name: str, unit: Unit) -> Band:
     known = known_band(name)
     return Band(name, unit, known.wavelength if known else None)

@@ -19,8 +19,7 @@ from eorestore.errors import MaskError, UsageError
 from eorestore.processing.units import convert
 from eorestore.raster import Pixels, Unit, Window
 from eorestore.restorer.rows import Rows, Sink
-from eorestore.restorer.scene import PackedMask, Scene, physical
-from eorestore.restorer.survey import spread
+from eorestore.restorer.scene import PackedMask, Scene, physical, spread
 from eorestore.tiling.compositing import Source
 
 LIMIT = 3.0  # standard deviations from which on a pixel counts as inconsistent

@@ -6,8 +6,10 @@ import math
 from typing import Any
 
 from eorestore.processing import Processor
+from eorestore.processing.band_grouping import group_bands
 from eorestore.restorer.maps import CONSISTENCY, SIGMA, SOURCE, check_maps
-from eorestore.restorer.plan import Layout, ModelFacts, fit_budget, megabytes, model_facts, plan_scene
+from eorestore.restorer.pictures import estimate_pictures, holds_pictures
+from eorestore.restorer.plan import Layout, ModelFacts, enlarging, fit_budget, megabytes, model_facts, plan_scene
 from eorestore.restorer.request import Inputs, Request, for_model, open_inputs, open_target
 from eorestore.restorer.requirements import check_inputs
 
@@ -17,18 +19,24 @@ def estimate(request: Request) -> dict[str, Any]:
 
     Raises EorestoreError kinds for what the run itself would refuse.
     """
+    if holds_pictures(request):
+        return estimate_pictures(request)
+    facts = model_facts(request.model, tile=request.tile, overlap=request.overlap, scale=request.scale)
+    scale = facts.rule.scale
     open_target(request)
-    inputs = open_inputs(request)
+    inputs = open_inputs(request, anywhere=scale > 1)
     optical = inputs.optical
-    facts = model_facts(request.model, tile=request.tile, overlap=request.overlap)
-    request, inputs = for_model(request, inputs, primary=facts.primary, model=facts.resolved.name)
-    _check(request, inputs, facts)
+    request, inputs = for_model(request, inputs, primary=facts.primary, model=facts.resolved.name, scale=scale)
+    facts = enlarging(facts, request.consistent)
+    groups = _check(request, inputs, facts)
     size, bands, dtype = optical.grid.size, len(optical.bands), optical.encoding.dtype
     masked = request.mask != "none"
+    batch = max(request.batch, groups)
+    height, width = optical.grid.scale(scale).size
     sizes = {SOURCE: 0, CONSISTENCY: 1, SIGMA: bands}
     of_model = {name: sizes.get(name, count) for name, count in facts.config.get("extras", {}).items()}
-    layout = Layout(bands, dtype, size, sum(of_model.get(name, 0) for name in request.save))
-    written = layout.row_bytes + size[1] * 4 * sum((of_model | sizes).get(name, 0) for name in request.save)
+    layout = Layout(bands, dtype, (height, width), sum(of_model.get(name, 0) for name in request.save))
+    written = layout.row_bytes + width * 4 * sum((of_model | sizes).get(name, 0) for name in request.save)
     if request.budget is not None:
         facts = fit_budget(
             size,
@@ -36,18 +44,17 @@ def estimate(request: Request) -> dict[str, Any]:
             budget=request.budget,
             bands=bands,
             dtype=dtype,
-            batch=request.batch,
+            batch=batch,
             masked=masked,
             maps=layout.maps,
         )
     plan = plan_scene(size, facts)
     speed = facts.config.get("provenance", {}).get("megapixels_per_second")
-    memory = megabytes(
-        plan, bands=bands, dtype=dtype, facts=facts, batch=request.batch, masked=masked, maps=layout.maps
-    )
+    memory = megabytes(plan, bands=bands, dtype=dtype, facts=facts, batch=batch, masked=masked, maps=layout.maps)
     return {
         "input": str(request.optical),
         "size": list(size),
+        "output_size": [height, width],
         "bands": list(optical.bands.names),
         "dtype": dtype,
         "model": facts.resolved.name,
@@ -55,7 +62,7 @@ def estimate(request: Request) -> dict[str, Any]:
         "tile": facts.tile,
         "overlap": facts.overlap,
         "memory_mb": memory,
-        "output_mb_at_most": math.ceil(size[0] * written / 1e6),
+        "output_mb_at_most": math.ceil(height * written / 1e6),
         "journal_mb": math.ceil(layout.total_bytes / 1e6) if request.journal else 0,
         "seconds_if_all_is_restored": round(math.prod(size) / 1e6 / speed, 1) if speed else None,
         "notes": list(inputs.notes),
@@ -63,11 +70,18 @@ def estimate(request: Request) -> dict[str, Any]:
     }
 
 
-def _check(request: Request, inputs: Inputs, facts: ModelFacts) -> None:
-    """Refuse what the run would refuse, as far as it can be known without the network."""
+def _check(request: Request, inputs: Inputs, facts: ModelFacts) -> int:
+    """Refuse what the run would refuse, as far as it can be known without the network.
+
+    Returns in how many groups of bands the scene goes through it.
+    """
     name, config = facts.resolved.name, facts.config
     if not config or "extras" in config:
         check_maps(request.save, model=name, extras=config.get("extras", {}), sar=inputs.sar is not None)
+    if facts.rule.scale > 1:
+        # a model that enlarges takes the bands of any scene
+        names = [band["name"] for band in config["processor"]["inputs"][facts.primary]] if config else []
+        return len(group_bands(inputs.optical.bands, like=names).groups) if config else 1
     if config:
         check_inputs(
             name,
@@ -78,3 +92,4 @@ def _check(request: Request, inputs: Inputs, facts: ModelFacts) -> None:
             optional=config["optional_inputs"],
             primary=facts.primary,
         )
+    return 1

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from eorestore.errors import GridError
+from eorestore.errors import GridError, UsageError
 from eorestore.models.checkpoint import Checkpoint
 from eorestore.raster import MemoryPixels, Raster
 from eorestore.restorer.adaptation import adapt as adapt_model
@@ -45,6 +45,8 @@ def restore_raster(
     save: Sequence[str] = (),
     adapt: int = 0,
     adapt_seed: int = 0,
+    scale: int | None = None,
+    consistent: bool | None = None,
 ) -> Restored:
     """Restore a scene in memory.
 
@@ -58,27 +60,36 @@ def restore_raster(
         save: maps to return as well: extras of the model such as `sigma`, and `consistency` (with SAR).
         adapt: steps that a copy of the network first learns from the scene's clear pixels; see `restorer.adaptation`.
         adapt_seed: of that training.
+        scale: enlargement that is asked for, where the model leaves a choice.
+        consistent: of a model that enlarges: back-project the result; None does it for networks.
 
     Returns:
-        The raster with the bands of what is restored; pixels outside the mask are untouched.
+        The raster with the bands of what is restored; pixels outside the mask are untouched. A model that enlarges
+        gives all bands on a finer grid; `extras` and `source` are on it, too.
     """
     given = rasters.get(OPTICAL, next(iter(rasters.values())))
-    restorer = model if isinstance(model, Restorer) else load_restorer(model, bands=given.bands)
+    restorer = model if isinstance(model, Restorer) else load_restorer(model, bands=given.bands, scale=scale)
     if restorer.primary != OPTICAL and len(rasters) == 1:
         rasters = {restorer.primary: given}
     if isinstance(mask, str):
-        mask = settled_mask(mask, primary=restorer.primary)
+        mask = settled_mask(mask, primary=restorer.primary, scale=restorer.facts.rule.scale)
     if execution is not None:
         restorer = replace(restorer, execution=execution)
     inputs = {key: MemoryPixels(raster) for key, raster in rasters.items()}
     for key, raster in rasters.items():
         if not raster.grid.same_as(given.grid):
             raise GridError(f"the {key} raster lies on another grid", fix="warp it onto the grid of the cloudy one")
+    if restorer.facts.rule.scale > 1 and (adapt or isinstance(mask, np.ndarray)):
+        raise UsageError("a model that enlarges does so with every pixel as it is", fix="give no mask and no adapt")
+    restorer, _ = restorer.fitted(inputs[restorer.primary], consistent=consistent)
     restorer.check({key: raster.bands for key, raster in rasters.items()}, names={key: key for key in rasters})
     scene = Scene(inputs, restorer.primary)
     maps = restorer.maps(save, scene)
     found, prepared = restorer.look(scene, mask_of(scene, mask))
-    into = _Gathered(rasters[restorer.primary], (*maps.layers, *([CONSISTENCY_LAYER] if CONSISTENCY in save else ())))
+    into = _Gathered(
+        _enlarged(rasters[restorer.primary], restorer.scale),
+        (*maps.layers, *([CONSISTENCY_LAYER] if CONSISTENCY in save else ())),
+    )
     if found.masked_share == 0:
         return into.untouched()
     if adapt:
@@ -91,6 +102,15 @@ def restore_raster(
     factor = 1 if found.sample is None else found.sample.factor
     restorer.run(scene, sink, mask=found.mask, prepared=prepared, factor=factor, maps=maps)
     return into.restored()
+
+
+def _enlarged(raster: Raster, scale: int) -> Raster:
+    """Every pixel as a block of `scale` x `scale` pixels."""
+    if scale == 1:
+        return raster
+    values = raster.values.repeat(scale, axis=1).repeat(scale, axis=2)
+    valid = raster.valid.repeat(scale, axis=0).repeat(scale, axis=1)
+    return Raster(values, valid, raster.bands, raster.grid.scale(scale))
 
 
 class _Gathered:

@@ -14,7 +14,7 @@ import numpy as np
 
 from eorestore.errors import BandError, UsageError, WriteError
 from eorestore.processing.units import RADAR
-from eorestore.raster import Window
+from eorestore.raster import Unit, Window
 from eorestore.raster.encoding import Encoding
 from eorestore.raster.files import RasterFile, RasterWriter, open_raster
 from eorestore.raster.products import band_files
@@ -88,7 +88,7 @@ def target_for(path: Path, *, cog: bool, overwrite: bool, save: Sequence[str] = 
 class Output:
     """Open writers for the image, its maps and, if asked for, the source layer; `write` takes finished rows in order.
 
-    map_tags: further tags of a map, by its name.
+    map_tags: further tags of a map, by its name. scale: rows and columns of the result per one of the scene.
     """
 
     def __init__(
@@ -100,9 +100,11 @@ class Output:
         save_source: bool,
         maps: MapStack = NO_MAPS,
         map_tags: Mapping[str, Mapping[str, str]] | None = None,
+        scale: int = 1,
     ) -> None:
         self.target, self.optical, self.tags, self.maps = target, optical, tags, maps
-        grid = optical.grid
+        self.scale = scale
+        grid = optical.grid.scale(scale)
         self._keep_source = save_source
         self._map_paths = [target.map_path(name) for name in maps.names]
         self._image_path = target.path.with_name(f".{target.path.name}.whole.tif") if target.is_folder else target.path
@@ -119,7 +121,7 @@ class Output:
                     grid=grid,
                     encoding=optical.encoding_to_write,
                     descriptions=optical.descriptions,
-                    units=_radar_units(optical),
+                    units=_radar_units(optical) if scale == 1 else _units(optical),
                     tags=tags,
                     scaled=optical.declares_scale,
                     cog=target.cog and not target.is_folder,
@@ -158,6 +160,11 @@ class Output:
         for name, values in self.maps.split(rows.maps).items():
             self._maps[name].write(window, values)
 
+    def tag(self, tags: Mapping[str, str]) -> None:
+        """Further tags of the image, which are known once it is done."""
+        self.tags = {**self.tags, **tags}
+        self._image.tag(tags)
+
     def __enter__(self) -> Output:
         return self
 
@@ -185,7 +192,11 @@ class Output:
         try:
             folder.mkdir()
             for row, member in enumerate(self.optical.members):
-                self._write_member(folder / f"{member.path.stem}.tif", row, whole, source)
+                path = folder / f"{member.path.stem}.tif"
+                if self.scale > 1:
+                    self._write_enlarged(path, whole.only(row))
+                else:
+                    self._write_member(path, row, whole, source)
             if self.target.path.exists():
                 shutil.rmtree(self.target.path)
             folder.replace(self.target.path)
@@ -193,6 +204,19 @@ class Output:
             raise WriteError(f"{self.target.path} cannot be written: {error}", fix="check the folder") from None
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _write_enlarged(self, path: Path, band: RasterFile) -> None:
+        """A band as it is in the whole: all are on one grid, since the finest decides what is enlarged."""
+        with RasterWriter(
+            path,
+            grid=band.grid,
+            encoding=self.optical.encoding_to_write,
+            descriptions=band.descriptions,
+            tags=self.tags,
+        ) as writer:
+            for first in range(0, band.grid.height, _BAND_STRIP):
+                window = Window(first, 0, min(_BAND_STRIP, band.grid.height - first), band.grid.width)
+                writer.write(window, band.read_raw(window))
 
     def _write_member(self, path: Path, row: int, whole: RasterFile, source: RasterFile) -> None:
         member = self.optical.members[row]
@@ -222,6 +246,15 @@ def _radar_units(file: RasterFile) -> tuple[str, ...]:
     """
     units = tuple(band.unit for band in file.bands)
     return tuple(map(str, units)) if set(units) <= RADAR else ()
+
+
+def _units(file: RasterFile) -> tuple[str, ...]:
+    """Units to write of an enlarged scene: as the file states them, and those that DN could not deny."""
+    said = () if file.facts is None else file.facts.units
+    if said and all(said):
+        return tuple(str(unit) for unit in said)
+    units = tuple(band.unit for band in file.bands)
+    return tuple(map(str, units)) if not {Unit.REFLECTANCE, Unit.COUNT} & set(units) else ()
 
 
 def _holds_bands_alone(folder: Path) -> bool:

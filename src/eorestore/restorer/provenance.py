@@ -15,6 +15,7 @@ from eorestore.restorer.maps import CONSISTENCY, SOURCE
 from eorestore.restorer.plan import ModelFacts
 
 if TYPE_CHECKING:
+    from eorestore.restorer.deviation import Deviation
     from eorestore.restorer.request import Request
 
 _WHOLE_HASH = 64 << 20
@@ -40,6 +41,8 @@ def identity(request: Request, sha256: str | None, tile: int, overlap: int) -> d
             "device",
             "adapt",
             "adapt_seed",
+            "scale",
+            "consistent",
         )
     }
     # the source layer is always in the journal, and consistency is made from what is
@@ -93,9 +96,18 @@ def output_tags(
         "EORESTORE_TILES": f"{facts.tile} overlap {facts.overlap}",
         "EORESTORE_MASK": mask,
     } | ({} if adapted is None else {"EORESTORE_ADAPTED": adapted})
+    if facts.rule.scale > 1:
+        tags |= {"EORESTORE_SCALE": str(facts.rule.scale), "EORESTORE_CONSISTENT": "yes" if facts.consistent else "no"}
     if optical.bands.bands[0].unit is Unit.REFLECTANCE and optical.encoding.is_integer and not optical.declares_scale:
         tags["EORESTORE_S2_OFFSET"] = str(round(-optical.encoding.offset / optical.encoding.scale))
     return tags
+
+
+def deviation_tags(deviation: Deviation) -> dict[str, str]:
+    """By how much an enlarged scene, shrunk again, differs from what it was made of."""
+    if deviation.largest is None:
+        return {}
+    return {"EORESTORE_DEVIATION": f"{deviation.largest:g} of the range, sampled"}
 
 
 def sigma_facts(calibration: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -26,6 +26,8 @@ class Request:
     """What is to be restored and how; the fields are the options of `eorestore restore`.
 
     save: names of maps to keep beside the image; see `restorer.maps`.
+    scale: enlargement that is asked for, where the model leaves a choice. consistent: back-project what is enlarged, so
+    that shrunk again it is the input; None does it for networks; see `models.back_projection`.
     adapt: steps that a copy of the weights is trained on the scene itself, 0 for none; see `restorer.adaptation`.
     adapt_seed: of that training. save_adapted: folder for the adapted checkpoint; without it the weights are dropped.
     Raises UsageError for values that make no sense.
@@ -50,6 +52,8 @@ class Request:
     precision: str = "fp32"
     tta: bool = False
     save: tuple[str, ...] = ()
+    scale: int | None = None
+    consistent: bool | None = None
     adapt: int = 0
     adapt_seed: int = 0
     save_adapted: Path | None = None
@@ -145,9 +149,12 @@ def open_target(request: Request) -> Target:
     return target
 
 
-def open_inputs(request: Request) -> Inputs:
-    """Open and relate the files; checks grids, overlap, units and values. Raises DataError and its kinds."""
-    optical = open_raster(request.optical, declared=request.declared)
+def open_inputs(request: Request, *, anywhere: bool = False) -> Inputs:
+    """Open and relate the files; checks grids, overlap, units and values.
+
+    anywhere: the scene may be a file without a CRS. Raises DataError and its kinds.
+    """
+    optical = open_raster(request.optical, declared=request.declared, anywhere=anywhere)
     if request.bbox is not None:
         optical = optical.crop(optical.grid.window(request.bbox))
     warnings = check_values(optical, option="--unit")
@@ -167,19 +174,30 @@ def open_inputs(request: Request) -> Inputs:
     return Inputs(optical, sar, notes, warnings, days)
 
 
-def for_model(request: Request, inputs: Inputs, *, primary: str, model: str) -> tuple[Request, Inputs]:
-    """Both as a model takes them that restores `primary`; see `settled_mask`. Raises UsageError."""
+def for_model(request: Request, inputs: Inputs, *, primary: str, model: str, scale: int = 1) -> tuple[Request, Inputs]:
+    """Both as a model takes them that restores `primary`, `scale` times as large; see `settled_mask`.
+
+    Raises UsageError.
+    """
     if primary == OPTICAL:
         return request, inputs
     if inputs.sar is not None:
         raise UsageError(
             f"{model} restores a {primary} scene by itself", fix=f"name {inputs.sar.path.name} as IN, without --sar"
         )
-    return replace(request, mask=settled_mask(request.mask, primary=primary)), replace(inputs, primary=primary)
+    if scale > 1 and request.adapt:
+        raise UsageError(f"{model} cannot learn from a scene", fix="leave out --adapt")
+    mask = settled_mask(request.mask, primary=primary, scale=scale)
+    return replace(request, mask=mask), replace(inputs, primary=primary)
 
 
-def settled_mask(mask: str, *, primary: str) -> str:
-    """`auto` is `none` for what is no optical scene: it has no clouds. Raises UsageError for `csmask` then."""
+def settled_mask(mask: str, *, primary: str, scale: int = 1) -> str:
+    """`auto` is `none` for what is no optical scene: it has no clouds.
+
+    Raises UsageError for `csmask` then, and for any mask of an image that is enlarged.
+    """
+    if scale > 1 and mask not in ("auto", "none"):
+        raise UsageError("a model that enlarges does so with every pixel", fix="leave out --mask")
     if primary == OPTICAL or mask not in BUILT_IN_MASKS:
         return mask
     if mask == "csmask":

@@ -17,13 +17,14 @@ from eorestore.models.checkpoint import Checkpoint, load_checkpoint
 from eorestore.models.fused_experts import whole_model
 from eorestore.models.model import Model, Prepared, SceneSample
 from eorestore.models.table import build_model
-from eorestore.processing import BandScale, BandScaling, Processor
+from eorestore.processing import Processor
 from eorestore.processing.normalize import backscatter_scaling
-from eorestore.raster import BandSet
+from eorestore.raster import BandSet, Pixels
 from eorestore.restorer.consistency import SarFit, fit_sar
+from eorestore.restorer.enlargement import Enlargement, fitted, plain_scaling
 from eorestore.restorer.inference import Execution, forward_keywords
 from eorestore.restorer.maps import NO_MAPS, MapStack, check_maps, model_maps
-from eorestore.restorer.plan import ModelFacts, model_facts, plan_scene
+from eorestore.restorer.plan import LOW, ModelFacts, enlarging, model_facts, plan_scene
 from eorestore.restorer.requirements import check_inputs, lenient
 from eorestore.restorer.rows import Progress, Sink
 from eorestore.restorer.scene import MaskOfWindow, PackedMask, Scene
@@ -60,6 +61,17 @@ class Restorer:
     def calibration(self) -> Mapping[str, Any] | None:
         """What makes `sigma` honest, where the checkpoint has it; see `models.checkpoint.write_calibration`."""
         return self.facts.config.get("calibration")
+
+    @property
+    def scale(self) -> int:
+        """Output pixels per input pixel along an axis."""
+        return self.processor.scale
+
+    def fitted(self, pixels: Pixels, *, consistent: bool | None) -> tuple[Restorer, Enlargement | None]:
+        """The restorer as it serves a scene, and how; itself and None where it does not enlarge. Raises UsageError."""
+        if self.facts.rule.scale == 1:
+            return replace(self, facts=enlarging(self.facts, consistent)), None
+        return fitted(self, pixels, consistent=consistent)
 
     def with_model(self, model: Model) -> Restorer:
         """The same with another network of the same wiring, such as one adapted to a scene."""
@@ -153,23 +165,24 @@ def load_restorer(
     bands: BandSet,
     tile: int | None = None,
     overlap: int | None = None,
+    scale: int | None = None,
     execution: Execution | None = None,
 ) -> Restorer:
     """A shipped model, a run, a checkpoint folder or a baseline, ready to restore scenes with `bands`.
 
-    Baselines take their processor from the scene's own bands. Raises UnknownNameError, MissingError,
-    CheckpointError, UsageError.
+    Baselines take their processor from the scene's own bands. One that enlarges still has to be fitted to a scene, see
+    `restorer.enlargement`. Raises UnknownNameError, MissingError, CheckpointError, UsageError.
     """
     execution = execution or Execution()
     _check_device(execution.device)
     if isinstance(model, Checkpoint):
         facts = _facts_of(model, tile, overlap)
         return _from_checkpoint(model, facts, execution)
-    facts = model_facts(model, tile=tile, overlap=overlap)
+    facts = model_facts(model, tile=tile, overlap=overlap, scale=scale)
     if facts.resolved.path is None:
-        name = facts.resolved.name
-        network = build_model(name, {}).eval()
-        processor = lenient(baseline_processor(bands), network.optional_inputs)
+        name, enlarged = facts.resolved.name, facts.rule.scale
+        network = build_model(name, {} if enlarged == 1 else {"scale": enlarged}).eval().to(execution.device)
+        processor = lenient(baseline_processor(bands, scale=enlarged), network.optional_inputs)
         return Restorer(name, network, processor, facts, None, execution)
     return _from_checkpoint(load_checkpoint(facts.resolved.path), facts, execution)
 
@@ -188,9 +201,11 @@ def mask_of(scene: Scene, mask: NDArray[np.bool_] | str | None) -> MaskOfWindow 
     return lambda window: mask[window.rows, window.columns]
 
 
-def baseline_processor(bands: BandSet) -> Processor:
-    """Reflectance passes as it is, without a clip; SAR is scaled as GLF-CR scales it."""
-    optical = BandScaling(tuple(BandScale(band.name, band.unit, 0.0, 1.0, clip=False) for band in bands))
+def baseline_processor(bands: BandSet, *, scale: int = 1) -> Processor:
+    """Reflectance passes as it is, without a clip; SAR is scaled as GLF-CR scales it. What is enlarged stands alone."""
+    optical = plain_scaling(bands)
+    if scale > 1:
+        return Processor({LOW: optical}, optical, scale)
     return Processor({"cloudy": optical, "sar": backscatter_scaling()}, optical)
 
 

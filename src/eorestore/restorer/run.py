@@ -14,11 +14,12 @@ import numpy as np
 from eorestore import __version__
 from eorestore.raster import Raster
 from eorestore.raster.files import RasterFile
+from eorestore.restorer.deviation import DeviationSample
 from eorestore.restorer.maps import CONSISTENCY, CONSISTENCY_LAYER, SIGMA, SOURCE, MapStack
 from eorestore.restorer.mask_files import open_mask
 from eorestore.restorer.output import Output, Target
-from eorestore.restorer.plan import Layout, fit_budget
-from eorestore.restorer.provenance import file_facts, identity, output_tags, sigma_facts, sigma_tags
+from eorestore.restorer.plan import Layout, fit_budget, model_facts
+from eorestore.restorer.provenance import deviation_tags, file_facts, identity, output_tags, sigma_facts, sigma_tags
 from eorestore.restorer.request import BUILT_IN_MASKS, Inputs, Request, for_model, open_inputs, open_target
 from eorestore.restorer.requirements import used_bands
 from eorestore.restorer.rows import Progress, Rows, Sink
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from eorestore.models.model import Prepared
     from eorestore.restorer.adaptation import Adapted
     from eorestore.restorer.consistency import ConsistencyRows
+    from eorestore.restorer.enlargement import Enlargement
     from eorestore.restorer.journal import Journal
     from eorestore.restorer.restore import Restorer
 
@@ -38,11 +40,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Report:
-    """What a run did, for the sidecar and the caller."""
+    """What a run did, for the sidecar and the caller. small: a small picture of the result; None of many pictures."""
 
     target: Target
     facts: Mapping[str, Any]
-    small: Raster
+    small: Raster | None
 
 
 def restore_file(request: Request, *, progress: Progress | None = None, adapting: Progress | None = None) -> Report:
@@ -55,13 +57,14 @@ def restore_file(request: Request, *, progress: Progress | None = None, adapting
 
     started = time.perf_counter()
     target = open_target(request)
-    inputs = open_inputs(request)
+    inputs = open_inputs(request, anywhere=model_facts(request.model, scale=request.scale).rule.scale > 1)
     optical = inputs.optical
-    restorer, request, inputs = _prepared(request, inputs)
+    restorer, request, inputs, enlargement = _prepared(request, inputs)
     maps = restorer.maps(request.save, inputs.scene)
     mask = _mask(request, inputs)
-    layout = Layout(len(optical.bands), optical.encoding.dtype, optical.grid.size, maps.bands)
-    tally = _Tally(optical)
+    size = optical.grid.scale(restorer.scale).size
+    layout = Layout(len(optical.bands), optical.encoding.dtype, size, maps.bands)
+    tally = _Tally(optical, restorer.scale)
     compared: ConsistencyRows | None = None
     with _journal(request, restorer, target, layout) as journal:
         learned = _learn(restorer, inputs, mask, journal)
@@ -90,7 +93,13 @@ def restore_file(request: Request, *, progress: Progress | None = None, adapting
         stack = MapStack((*maps.layers, *([] if fit is None else [CONSISTENCY_LAYER])))
         map_tags = {SIGMA: sigma_tags(restorer.calibration)}
         with Output(
-            target, optical, tags=tags, maps=stack, map_tags=map_tags, save_source=SOURCE in request.save
+            target,
+            optical,
+            tags=tags,
+            maps=stack,
+            map_tags=map_tags,
+            save_source=SOURCE in request.save,
+            scale=restorer.scale,
         ) as output:
 
             def deliver(rows: Rows) -> None:
@@ -105,8 +114,13 @@ def restore_file(request: Request, *, progress: Progress | None = None, adapting
             else:
                 for strip in journal.strips():
                     sink(strip)
+            apart = tally.deviation.result() if tally.deviation is not None else None
+            if apart is not None:
+                output.tag(deviation_tags(apart))
     facts = _facts(request, inputs, restorer, learned, tally)
     facts["adapted"] = None if adapted is None else adapted.to_json()
+    if enlargement is not None and apart is not None:
+        facts["enlargement"] = {**enlargement.to_json(), "deviation": apart.to_json()}
     facts["maps"] = {name: target.map_path(name).name for name in request.save}
     if SIGMA in request.save:
         facts |= sigma_facts(restorer.calibration)
@@ -127,19 +141,25 @@ class _Learned:
 
 
 class _Tally:
-    """What is gathered while finished rows go by: pixels by origin, and a small picture."""
+    """What is gathered while finished rows go by: pixels by origin, a small picture, how far it is off the input."""
 
-    def __init__(self, optical: RasterFile) -> None:
+    def __init__(self, optical: RasterFile, scale: int) -> None:
         self.counts = np.zeros(len(Source), dtype=np.int64)
-        self.thumbnail = Thumbnail(optical)
+        self.thumbnail = Thumbnail(optical, scale=scale)
+        self.deviation = DeviationSample(optical, scale) if scale > 1 else None
 
     def add(self, rows: Rows) -> None:
         self.counts += np.bincount(rows.source.ravel(), minlength=len(Source))
         self.thumbnail.add(rows.first, rows.raw)
+        if self.deviation is not None:
+            self.deviation.add(rows)
 
 
-def _prepared(request: Request, inputs: Inputs) -> tuple[Restorer, Request, Inputs]:
-    """The model, with tiles that keep within the memory asked for, and request and inputs as it takes them."""
+def _prepared(request: Request, inputs: Inputs) -> tuple[Restorer, Request, Inputs, Enlargement | None]:
+    """The model, with tiles that keep within the memory asked for, and request and inputs as it takes them.
+
+    One that enlarges is fitted to the scene, which the last says.
+    """
     from eorestore.restorer.inference import Execution
     from eorestore.restorer.restore import load_restorer
 
@@ -149,9 +169,12 @@ def _prepared(request: Request, inputs: Inputs) -> tuple[Restorer, Request, Inpu
         bands=optical.bands,
         tile=request.tile,
         overlap=request.overlap,
+        scale=request.scale,
         execution=Execution(request.batch, request.device, request.precision, request.tta),
     )
-    request, inputs = for_model(request, inputs, primary=restorer.primary, model=restorer.name)
+    scale = restorer.facts.rule.scale
+    request, inputs = for_model(request, inputs, primary=restorer.primary, model=restorer.name, scale=scale)
+    restorer, enlargement = restorer.fitted(optical, consistent=request.consistent)
     restorer.check(inputs.bands, names=inputs.names)
     left = [name for name in optical.bands.names if name not in restorer.processor.output.names]
     if left and request.mask == "none":
@@ -159,18 +182,18 @@ def _prepared(request: Request, inputs: Inputs) -> tuple[Restorer, Request, Inpu
         logger.warning(kept)
         inputs = replace(inputs, warnings=(*inputs.warnings, kept))
     if request.budget is None:
-        return restorer, request, inputs
+        return restorer, request, inputs, enlargement
     facts = fit_budget(
         optical.grid.size,
         restorer.facts,
         budget=request.budget,
         bands=len(optical.bands),
         dtype=optical.encoding.dtype,
-        batch=request.batch,
+        batch=max(request.batch, len(enlargement.groups) if enlargement is not None else 1),
         masked=request.mask != "none",
         maps=restorer.maps(request.save, inputs.scene).bands,
     )
-    return replace(restorer, facts=facts), request, inputs
+    return replace(restorer, facts=facts), request, inputs, enlargement
 
 
 def _mask(request: Request, inputs: Inputs) -> MaskOfWindow | None:
@@ -198,7 +221,7 @@ def _learn(restorer: Restorer, inputs: Inputs, mask: MaskOfWindow | None, journa
         stored = journal.load_survey()
         if stored is not None:
             packed, prepared, numbers = stored
-            logger.info("going on at row %d of %d", journal.rows_done, inputs.optical.grid.height)
+            logger.info("going on at row %d of %d", journal.rows_done, journal.layout.size[0])
             factor = int(numbers["factor"])
             return _Learned(packed, prepared, numbers["share"], factor, journal.rows_done)
     found, prepared = restorer.look(inputs.scene, mask)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -67,3 +68,14 @@ def physical(pixels: Pixels, raw: NDArray[Any], window: Window, *, valid: NDArra
     encoding = pixels.encoding
     known = encoding.valid(raw) if valid is None else valid
     return Raster(encoding.decode(raw), known, pixels.bands, pixels.grid.crop(window))
+
+
+def spread(size: tuple[int, int], count: int, side: int) -> list[Window]:
+    """At most `count` windows spread evenly; the whole scene where it is small."""
+    if max(size) <= 2 * side:
+        return [Window(0, 0, *size)]
+    per_axis = math.isqrt(count)
+    starts = [
+        sorted({round(index * max(length - side, 0) / (per_axis - 1)) for index in range(per_axis)}) for length in size
+    ]
+    return [Window(row, column, min(side, size[0]), min(side, size[1])) for row in starts[0] for column in starts[1]]

@@ -12,9 +12,11 @@ from torch import Tensor
 from eorestore.errors import DataError
 from eorestore.models.model import Model, Prepared
 from eorestore.processing import Processor
+from eorestore.processing.filling import fill_near
 from eorestore.processing.units import convert_values
 from eorestore.raster import Window
 from eorestore.restorer.background import Background, ahead
+from eorestore.restorer.enlarged_rows import EnlargedRows
 from eorestore.restorer.inference import Execution, forward_keywords, is_finite, run_model, sample_map
 from eorestore.restorer.maps import NO_MAPS, MapStack
 from eorestore.restorer.rows import Progress, Sink
@@ -53,33 +55,40 @@ class Stream:
         self.margin = 0 if mask is None else MARGIN
         # without a mask nothing is blended with what was observed, so tiles are stored as they will be written
         self.encodes_tiles = mask is None and plan.mode == "crop" and not maps.bands
+        self.scale = processor.scale
         names = [name for name in scene.optical.bands.names if name in processor.output.names]
         self.rows_out = tuple(scene.optical.bands.index(name) for name in names)
         rows = [processor.output.names.index(name) for name in names]
         self.rows_model = None if rows == list(range(len(processor.output.names))) else rows
         self.scaling = processor.output.select(names)
+        lows = {band.name: band.low for band in processor.output.bands}
+        self._blank = np.array([lows.get(name, 0.0) for name in scene.optical.bands.names], np.float32)
         self.observed = {scene.optical.bands[name].unit for name in names}
         # joining tiles pays where a network works on them; a baseline only moves them about
         self.batch = execution.batch if any(True for _ in model.parameters()) else 1
         self.done_tiles = 0
 
     def run(self, sink: Sink, *, begin: int = 0, progress: Progress | None = None) -> None:
-        """Restore scene rows from `begin` on."""
-        first = self.plan.first_row_for(max(begin - self.margin, 0))
+        """Restore output rows from `begin` on."""
+        first = self.plan.first_row_for(max(begin // self.scale - self.margin, 0))
         self.done_tiles = sum(len(row) for row in self.plan.rows[:first])
         encoding = self.scene.optical.encoding
         dtype = encoding.dtype if self.encodes_tiles else "float32"
-        mosaic = Mosaic(self.plan, bands=len(self.rows_out) + self.maps.bands, begin=first, dtype=dtype)
-        seam = Seam(self.plan.size[0], self.margin, encoding, self.rows_out, self.encodes_tiles, self.maps)
-        composed = SeamRows(seam, begin=begin)
+        bands = len(self.rows_out)
+        mosaic = Mosaic(self.plan, bands=bands + self.maps.bands, scale=self.scale, begin=first, dtype=dtype)
+        composed: SeamRows | EnlargedRows
+        if self.scale > 1:
+            composed = EnlargedRows(self.scale, encoding, bands, self.encodes_tiles, self.maps, begin)
+        else:
+            seam = Seam(self.plan.size[0], self.margin, encoding, self.rows_out, self.encodes_tiles, self.maps)
+            composed = SeamRows(seam, begin=begin)
         with Background(sink) as writer:
             for row, strip in ahead(self._strips(first)):
                 self._restore_row(row, strip, mosaic, progress)
                 top = mosaic.top
                 restored = mosaic.finish(row)
                 if not self.encodes_tiles:
-                    count = len(self.rows_out)
-                    restored[:count] = self._as_observed(restored[:count])
+                    restored[:bands] = self._as_observed(restored[:bands])
                 for finished in composed.push(top, restored, raw=strip.raw[self.scene.primary], strip=strip):
                     writer.put(finished)
 
@@ -160,6 +169,9 @@ class Stream:
             for key, raw in strip.raw.items()
             if key in self.keywords
         }
+        if self.scale > 1:
+            primary = self.scene.primary
+            rasters[primary] = fill_near(rasters[primary], otherwise=self._blank)
         inputs = self.processor.encode(rasters)
         for key in self.absent:
             count = len(self.processor.inputs[key].names)

@@ -20,7 +20,7 @@ from eorestore.models.model import SceneSample
 from eorestore.processing import Processor
 from eorestore.processing.cloud_mask import HALO, cloud_and_shadow, csmask, shadow_limits, widen
 from eorestore.raster import Pixels, Raster, Window
-from eorestore.restorer.scene import MaskOfWindow, PackedMask, Scene, physical
+from eorestore.restorer.scene import MaskOfWindow, PackedMask, Scene, physical, spread
 
 OVERVIEW = 1200  # longest side of the overview in blocks
 PIECES = 24  # full-resolution pieces that `prepare` sees of a scene larger than the overview
@@ -170,17 +170,6 @@ def _windows(size: tuple[int, int], factor: int) -> Iterator[Window]:
     for row in range(0, size[0], step):
         for column in range(0, size[1], step):
             yield Window(row, column, min(step, size[0] - row), min(step, size[1] - column))
-
-
-def spread(size: tuple[int, int], count: int, side: int) -> list[Window]:
-    """At most `count` windows spread evenly; the whole scene where it is small."""
-    if max(size) <= 2 * side:
-        return [Window(0, 0, *size)]
-    per_axis = math.isqrt(count)
-    starts = [
-        sorted({round(index * max(length - side, 0) / (per_axis - 1)) for index in range(per_axis)}) for length in size
-    ]
-    return [Window(row, column, min(side, size[0]), min(side, size[1])) for row in starts[0] for column in starts[1]]
 
 
 def _read(pixels: Pixels, window: Window) -> Raster:

@@ -15,11 +15,14 @@ TRUE_COLOUR = ("B04", "B03", "B02")
 
 
 class Thumbnail:
-    """Every n-th pixel of every n-th row, at most LONGEST a side; of Sentinel-2 the bands of true colour alone."""
+    """Every n-th pixel of every n-th row, at most LONGEST a side; of Sentinel-2 the bands of true colour alone.
 
-    def __init__(self, file: RasterFile) -> None:
+    scale: rows of the result per row of the file.
+    """
+
+    def __init__(self, file: RasterFile, *, scale: int = 1) -> None:
         self._file = file
-        self._every = -(-max(file.grid.size) // LONGEST)
+        self._every = -(-max(file.grid.size) * scale // LONGEST)
         names = [name for name in TRUE_COLOUR if name in file.bands]
         self._names = tuple(names) if len(names) == len(TRUE_COLOUR) else file.bands.names
         self._bands = [file.bands.index(name) for name in self._names]

@@ -188,11 +188,18 @@ class RasterFile:
         if not hasattr(self._handles, "sources"):
             sources = []
             for member in self.members:
-                dataset = rasterio.open(member.path)
+                dataset = _opened(member.path)
                 same = member.grid.same_as(self.base)
                 sources.append(dataset if same else warped(dataset, self.base, gap=self.gap, method=self.method))
             self._handles.sources = sources
         return self._handles.sources  # type: ignore[no-any-return]
+
+
+def _opened(path: Path) -> Any:  # noqa: ANN401
+    """A dataset; that it lies nowhere has been said, or allowed, when its facts were read."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        return rasterio.open(path)
 
 
 def _covered(grid: Grid, other: Grid) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -205,12 +212,17 @@ def _covered(grid: Grid, other: Grid) -> tuple[tuple[int, int], tuple[int, int]]
 
 
 def open_raster(
-    path: str | os.PathLike[str], *, declared: Declared | None = None, tags: Mapping[str, str] | None = None
+    path: str | os.PathLike[str],
+    *,
+    declared: Declared | None = None,
+    tags: Mapping[str, str] | None = None,
+    anywhere: bool = False,
 ) -> RasterFile:
     """A GeoTIFF (any raster GDAL reads) or a folder of per-band files, ready to be read by windows.
 
     declared: bands, unit and Sentinel-2 offset as the caller states them; otherwise tags and the rules of
-    `raster.products` say them, and `notes` tells which. Raises DataError, BandError, UnitError, GridError.
+    `raster.products` say them, and `notes` tells which. anywhere: also a file without a CRS, whose grid then has an
+    empty one. Raises DataError, BandError, UnitError, GridError.
     """
     path, declared = Path(path), declared or Declared()
     os.environ.setdefault("GDAL_CACHEMAX", "64")
@@ -218,7 +230,7 @@ def open_raster(
         raise DataError(f"{path} does not exist", fix="check the path")
     if path.is_dir():
         return _open_folder(path, declared, tags or {})
-    facts, grid = _facts(path, tags or {})
+    facts, grid = _facts(path, tags or {}, anywhere=anywhere)
     bands, encoding, notes = describe(facts, declared)
     said = tuple(text or name for text, name in zip(facts.descriptions, bands.names, strict=True))
     return RasterFile(
@@ -267,12 +279,12 @@ def _open_folder(folder: Path, declared: Declared, tags: Mapping[str, str]) -> R
     return replace(file, notes=tuple(notes), gap=gap)
 
 
-def _facts(path: Path, tags: Mapping[str, str]) -> tuple[FileFacts, Grid]:
+def _facts(path: Path, tags: Mapping[str, str], *, anywhere: bool = False) -> tuple[FileFacts, Grid]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             with rasterio.open(path) as source:
-                if source.crs is None:
+                if source.crs is None and not anywhere:
                     raise GridError(f"{path.name} has no CRS", fix="georeference it: gdal_edit -a_srs EPSG:... FILE")
                 kind = np.dtype(source.dtypes[0]).kind
                 if kind not in "uif":
@@ -283,7 +295,8 @@ def _facts(path: Path, tags: Mapping[str, str]) -> tuple[FileFacts, Grid]:
                 )  # fmt: skip
                 if len(set(source.scales)) > 1 or len(set(source.offsets)) > 1:
                     raise DataError(f"{path.name} scales its bands differently", fix="store one scale and offset")
-                grid = Grid(source.crs.to_wkt(), tuple(source.transform)[:6], source.height, source.width)
+                crs = "" if source.crs is None else source.crs.to_wkt()
+                grid = Grid(crs, tuple(source.transform)[:6], source.height, source.width)
     except (RasterioError, OSError) as error:
         raise DataError(f"{path} cannot be opened: {_first_line(error)}", fix="give a raster that GDAL reads") from None
     return facts, grid

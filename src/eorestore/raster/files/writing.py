@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +14,7 @@ from typing import Any, Self
 import rasterio
 import rasterio.shutil
 from numpy.typing import NDArray
-from rasterio.errors import RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterioWindow
 
 from eorestore.errors import WriteError
@@ -46,14 +47,15 @@ class RasterWriter:
         self.temporary = path.with_name(f".{path.name}.{os.getpid()}.partial.tif")
         profile = {
             "driver": "GTiff", "height": grid.height, "width": grid.width, "count": len(descriptions),
-            "dtype": encoding.dtype, "crs": rasterio.crs.CRS.from_wkt(grid.crs),
-            "transform": rasterio.Affine(*grid.transform), "nodata": encoding.nodata,
+            "dtype": encoding.dtype, "nodata": encoding.nodata, **_place(grid),
             **creation_options(encoding, grid.size),
         }  # fmt: skip
         self._errors = _ErrorLog()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._dataset = rasterio.open(self.temporary, "w", **profile)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", NotGeoreferencedWarning)
+                self._dataset = rasterio.open(self.temporary, "w", **profile)
             self._dataset.descriptions = descriptions
             if units:
                 self._dataset.units = units
@@ -61,6 +63,13 @@ class RasterWriter:
                 self._dataset.scales = [encoding.scale] * len(descriptions)
                 self._dataset.offsets = [encoding.offset] * len(descriptions)
             self._dataset.update_tags(**{key: value for key, value in (tags or {}).items() if key != "AREA_OR_POINT"})
+        except (RasterioError, OSError) as error:
+            self._give_up(error)
+
+    def tag(self, tags: Mapping[str, str]) -> None:
+        """Further tags, which are known only now."""
+        try:
+            self._dataset.update_tags(**tags)
         except (RasterioError, OSError) as error:
             self._give_up(error)
 
@@ -92,8 +101,10 @@ class RasterWriter:
     def _finish(self) -> None:
         if self._errors.lines:
             raise OSError(self._errors.lines[0])
-        with rasterio.open(self.temporary) as written:
-            written.read(window=RasterioWindow(written.width - 1, written.height - 1, 1, 1))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(self.temporary) as written:
+                written.read(window=RasterioWindow(written.width - 1, written.height - 1, 1, 1))
         source = self.temporary
         if self.cog:
             source = self.temporary.with_suffix(".cog")
@@ -123,6 +134,14 @@ def creation_options(encoding: Encoding, size: tuple[int, int]) -> dict[str, Any
     if min(size) >= BLOCK:
         options |= {"tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK}
     return options
+
+
+def _place(grid: Grid) -> dict[str, Any]:
+    """CRS and transform; nothing for a picture, whose pixels are counted from its corner and lie nowhere."""
+    if not grid.crs and (grid.transform[2], grid.transform[5]) == (0.0, 0.0):
+        return {}
+    crs = rasterio.crs.CRS.from_wkt(grid.crs) if grid.crs else None
+    return {"crs": crs, "transform": rasterio.Affine(*grid.transform)}
 
 
 def write_raster(path: Path, raster: Raster, *, encoding: Encoding, tags: Mapping[str, str] | None = None) -> None:

@@ -1,0 +1,58 @@
+"""Any number of bands through a network of few, a group at a time; knows no band by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from einops import rearrange
+from torch import Tensor
+
+from eorestore.models.model import Model, Output, Prepared, SceneSample
+from eorestore.processing.band_grouping import Grouping
+
+SIGMA = "sigma"
+
+
+class BandGroups(Model):
+    """A network of k bands that serves n: groups of k bands go through it as further images of the batch.
+
+        low (batch, n, y, x) -> (batch * group, k, y, x) -> network -> (batch * group, k, ...) -> (batch, n, ...)
+
+    Each band is taken from the one group that is its own, see `processing.band_grouping`. Of the extras, `sigma` is
+    taken as the image is; all others are kept for every group, one group after the other.
+    """
+
+    def __init__(self, inner: Model, groups: Grouping) -> None:
+        super().__init__(inner.settings)
+        self.inner, self.groups = inner, groups
+        self.scale, self.multiple_of, self.phase = inner.scale, inner.multiple_of, inner.phase
+        self.reach, self.tiling, self.needs_scene = inner.reach, inner.tiling, inner.needs_scene
+        count = len(groups.groups)
+        bands = len(groups.taken)
+        self.extras = {name: bands if name == SIGMA else size * count for name, size in inner.extras.items()}
+        width = len(groups.groups[0])
+        self._into = [place for group in groups.groups for place in group]
+        self._out = [number * width + place for number, place in groups.taken]
+
+    def prepare(self, scene: SceneSample) -> Prepared:
+        """What the network learns of the scene, of all groups together."""
+        return self.inner.prepare(
+            SceneSample(self._folded(scene.overview), tuple(map(self._folded, scene.windows)), scene.factor)
+        )
+
+    def forward(self, *, low: Tensor, profile: Tensor | None = None) -> Output:
+        """(batch, n, y, x) to (batch, n, scale * y, scale * x). profile: what `prepare` of the network learned."""
+        folded = self._fold(low)
+        output: Output = self.inner(low=folded) if profile is None else self.inner(low=folded, profile=profile)
+        image = self._unfold(output.image)[:, self._out]
+        extras = {name: self._unfold(value) for name, value in output.extras.items()}
+        return Output(image, {name: value[:, self._out] if name == SIGMA else value for name, value in extras.items()})
+
+    def _fold(self, low: Tensor) -> Tensor:
+        return rearrange(low[:, self._into], "b (g k) y x -> (b g) k y x", g=len(self.groups.groups))
+
+    def _unfold(self, image: Tensor) -> Tensor:
+        return rearrange(image, "(b g) k y x -> b (g k) y x", g=len(self.groups.groups))
+
+    def _folded(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: self._fold(value) if name == "low" else value for name, value in inputs.items()}
