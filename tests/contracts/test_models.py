@@ -59,11 +59,6 @@ SETTINGS = {
         "v1 over channels": TINY
         | {"cross_attention": [0, 1], "cross_attention_kind": "channel", "cross_attention_heads": 2},
     },
-    "light-sr": {
-        "tiny": {"bands": 13, "channels": 8, "blocks": 2},
-        "attention": {"bands": 13, "channels": 8, "blocks": 2, "kind": "attention"},
-        "large kernel": {"bands": 13, "channels": 8, "blocks": 2, "kind": "large-kernel", "scale": 2},
-    },
     "sar-autoencoder": {
         "tiny": {"channels": [4, 6], "latent": 3},
         "residual": {"channels": [4, 6], "latent": 3, "residual": True, "norm": "none", "output": "linear"},

@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
+from eorestore.errors import UsageError
+
 Names = Annotated[str | None, typer.Option(metavar="B02,B03,...", help="Band names in file order.")]
 
 
@@ -41,7 +43,13 @@ def restore(
     tile: Annotated[int | None, typer.Option(min=16, help="Side of a tile in pixels.")] = None,
     overlap: Annotated[int | None, typer.Option(min=0, help="Overlap of blended tiles in pixels.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Tiles a forward.")] = 4,
-    budget: Annotated[int | None, typer.Option(min=1, help="Memory in MB; chooses the tile.")] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MB|SHARE%",
+            help="Memory in MB, which chooses the tile; or as 50% the tiles that may run all experts of a fusion.",
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")] = "cpu",
     precision: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
     tta: Annotated[bool, typer.Option("--tta", help="Mean over eight flips and turns.")] = False,
@@ -85,6 +93,7 @@ def restore(
     from eorestore.restorer.estimate import estimate
     from eorestore.restorer.request import Request
 
+    share = _share(budget)
     request = Request(
         scene,
         out,
@@ -100,7 +109,8 @@ def restore(
         tile=tile,
         overlap=overlap,
         batch=batch,
-        budget=budget,
+        budget=None if share is not None else _megabytes(budget),
+        share=share,
         device=device,
         precision=precision,
         tta=tta,
@@ -147,6 +157,27 @@ def _outcome(facts: Mapping[str, Any]) -> str:
     apart = enlarged["deviation"]["largest_of_range"]
     told = "" if apart is None else f", shrunk again within {apart:.2g} of IN's range,"
     return f"enlarged {enlarged['scale']} times{told}"
+
+
+def _share(budget: str | None) -> float | None:
+    """`50%` as 0.5; None where it is no share. Raises UsageError."""
+    if budget is None or not budget.endswith("%"):
+        return None
+    try:
+        share = float(budget[:-1]) / 100
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise UsageError(f"a budget of {budget}", fix="give the memory in MB as 800, or a share of tiles as 50%")
+    return share
+
+
+def _megabytes(budget: str | None) -> int | None:
+    if budget is None:
+        return None
+    if not budget.isdigit() or int(budget) < 1:
+        raise UsageError(f"a budget of {budget}", fix="give the memory in MB as 800, or a share of tiles as 50%")
+    return int(budget)
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:

@@ -22,7 +22,7 @@ class BackProjected(Model):
     more; cutting the inverse leaves some 2e-4 of the rest. What shrinking does not see stays that of the network.
 
     Sides need not be multiples of anything: the network's own padding is cut off before the step, since the edges of
-    the image take part in it. profile: what `prepare` of the network learned, for one that needs the scene.
+    the image take part in it. profile, hard_from: what `prepare` of the network learned, for one that needs the scene.
     """
 
     multiple_of = 1
@@ -38,12 +38,13 @@ class BackProjected(Model):
         """What the network learns of the scene."""
         return self.inner.prepare(scene)
 
-    def forward(self, *, low: Tensor, profile: Tensor | None = None) -> Output:
+    def forward(self, *, low: Tensor, profile: Tensor | None = None, hard_from: Tensor | None = None) -> Output:
         """(batch, band, y, x) to (batch, band, scale * y, scale * x), as float32, with the extras of the network."""
         height, width = low.shape[-2:]
         multiple = self.inner.multiple_of
         padded = reflect_pad(low, (0, -width % multiple, 0, -height % multiple))
-        output: Output = self.inner(low=padded) if profile is None else self.inner(low=padded, profile=profile)
+        learned = {name: value for name, value in (("profile", profile), ("hard_from", hard_from)) if value is not None}
+        output: Output = self.inner(low=padded, **learned)
         rows, columns = height * self.scale, width * self.scale
         extras = {name: value[..., :rows, :columns] for name, value in output.extras.items()}
         image = output.image[..., :rows, :columns].float()

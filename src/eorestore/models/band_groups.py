@@ -40,10 +40,10 @@ class BandGroups(Model):
             SceneSample(self._folded(scene.overview), tuple(map(self._folded, scene.windows)), scene.factor)
         )
 
-    def forward(self, *, low: Tensor, profile: Tensor | None = None) -> Output:
-        """(batch, n, y, x) to (batch, n, scale * y, scale * x). profile: what `prepare` of the network learned."""
-        folded = self._fold(low)
-        output: Output = self.inner(low=folded) if profile is None else self.inner(low=folded, profile=profile)
+    def forward(self, *, low: Tensor, profile: Tensor | None = None, hard_from: Tensor | None = None) -> Output:
+        """(batch, n, y, x) to (batch, n, scale * y, scale * x); the others are what `prepare` learned."""
+        learned = {name: value for name, value in (("profile", profile), ("hard_from", hard_from)) if value is not None}
+        output: Output = self.inner(low=self._fold(low), **learned)
         image = self._unfold(output.image)[:, self._out]
         extras = {name: self._unfold(value) for name, value in output.extras.items()}
         return Output(image, {name: value[:, self._out] if name == SIGMA else value for name, value in extras.items()})

@@ -131,6 +131,12 @@ def _blocks(low: Tensor, side: int) -> Tensor:
     return torch.cat([_detail(part) for part in parts])
 
 
+def tiles_run(model: Model) -> dict[str, int]:
+    """How many tiles, or groups of bands of one, a fusion inside `model` took for easy and for hard since loading."""
+    found = [part.calls for part in model.modules() if isinstance(part, FusedExperts)]
+    return dict(found[0]) if found else {}
+
+
 def whole_model(
     checkpoint: Checkpoint, *, device: str = "cpu", workers: int = 1, routing: Routing | None = None
 ) -> Model:

@@ -66,7 +66,7 @@ def fitted(restorer: Restorer, pixels: Pixels, *, consistent: bool | None) -> tu
     """
     facts = enlarging(restorer.facts, consistent)
     model: Model = restorer.model
-    unknown = set(forward_keywords(model)) - {LOW, "profile"}
+    unknown = set(forward_keywords(model)) - {LOW, "profile", "hard_from"}
     if unknown:
         raise UsageError(
             f"{restorer.name} also takes {', '.join(sorted(unknown))}",

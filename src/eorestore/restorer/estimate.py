@@ -21,7 +21,9 @@ def estimate(request: Request) -> dict[str, Any]:
     """
     if holds_pictures(request):
         return estimate_pictures(request)
-    facts = model_facts(request.model, tile=request.tile, overlap=request.overlap, scale=request.scale)
+    facts = model_facts(
+        request.model, tile=request.tile, overlap=request.overlap, scale=request.scale, share=request.share
+    )
     scale = facts.rule.scale
     open_target(request)
     inputs = open_inputs(request, anywhere=scale > 1)

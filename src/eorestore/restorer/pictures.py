@@ -190,7 +190,7 @@ def _check_options(request: Request) -> None:
     given = {
         "--save": bool(request.save), "--bbox": request.bbox is not None, "--cog": request.cog,
         "--resume": request.resume, "--sar": request.sar is not None, "--adapt": bool(request.adapt),
-        "--budget": request.budget is not None,
+        "--budget": request.budget is not None or request.share is not None,
     }  # fmt: skip
     wrong = [name for name, is_given in given.items() if is_given]
     if wrong:

@@ -69,25 +69,38 @@ class ModelFacts:
 
 
 def model_facts(
-    model: str, *, tile: int | None = None, overlap: int | None = None, scale: int | None = None
+    model: str,
+    *,
+    tile: int | None = None,
+    overlap: int | None = None,
+    scale: int | None = None,
+    share: float | None = None,
 ) -> ModelFacts:
     """The size rule of a model by name or path.
 
-    scale: enlargement that is asked for; a model with weights has its own. Raises UnknownNameError, CheckpointError,
-    MissingError, UsageError.
+    scale: enlargement that is asked for; a model with weights has its own. share: of the tiles that may run all
+    experts of a fusion. Raises UnknownNameError, CheckpointError, MissingError, UsageError.
     """
     resolved = resolve(model)
     if resolved.kind == "preset":
         raise UsageError(
             f"{model} is a preset without weights", fix=f"train it first: eorestore train -c {model} --name RUN"
         )
+    config = {} if resolved.path is None else read_config(resolved.path)
+    if share is not None and not config.get("experts"):
+        raise UsageError(
+            f"{resolved.name} fuses no experts, and a budget in % is a share of tiles that run all of them",
+            fix="give the memory in MB, or choose a fusion such as sr-x4",
+        )
     if resolved.path is None:
         rule = BASELINES[resolved.name]
         if scale is not None and rule.scale > 1:
             rule = replace(rule, scale=scale)
         return _of_scale(ModelFacts(resolved, rule, tile or _DEFAULT_TILE, 0, {}), scale)
-    config = read_config(resolved.path)
     rule = SizeRule.from_config(config)
+    if share is not None:
+        # an easy tile and a hard one differ, and a hard border between them would show
+        rule = replace(rule, tiling="blend", needs_scene=True)
     chosen = config["overlap"] if overlap is None else overlap
     return _of_scale(ModelFacts(resolved, rule, tile or config["tile"], chosen, config), scale)
 

@@ -48,6 +48,7 @@ class Request:
     overlap: int | None = None
     batch: int = 4
     budget: int | None = None
+    share: float | None = None
     device: str = "cpu"
     precision: str = "fp32"
     tta: bool = False

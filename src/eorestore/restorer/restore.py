@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from eorestore.errors import MaskError, UsageError
 from eorestore.models.catalogue import SizeRule
 from eorestore.models.checkpoint import Checkpoint, load_checkpoint
-from eorestore.models.fused_experts import whole_model
+from eorestore.models.fused_experts import Routing, whole_model
 from eorestore.models.model import Model, Prepared, SceneSample
 from eorestore.models.table import build_model
 from eorestore.processing import Processor
@@ -166,6 +166,7 @@ def load_restorer(
     tile: int | None = None,
     overlap: int | None = None,
     scale: int | None = None,
+    share: float | None = None,
     execution: Execution | None = None,
 ) -> Restorer:
     """A shipped model, a run, a checkpoint folder or a baseline, ready to restore scenes with `bands`.
@@ -178,13 +179,14 @@ def load_restorer(
     if isinstance(model, Checkpoint):
         facts = _facts_of(model, tile, overlap)
         return _from_checkpoint(model, facts, execution)
-    facts = model_facts(model, tile=tile, overlap=overlap, scale=scale)
+    facts = model_facts(model, tile=tile, overlap=overlap, scale=scale, share=share)
     if facts.resolved.path is None:
         name, enlarged = facts.resolved.name, facts.rule.scale
         network = build_model(name, {} if enlarged == 1 else {"scale": enlarged}).eval().to(execution.device)
         processor = lenient(baseline_processor(bands, scale=enlarged), network.optional_inputs)
         return Restorer(name, network, processor, facts, None, execution)
-    return _from_checkpoint(load_checkpoint(facts.resolved.path), facts, execution)
+    routing = None if share is None else Routing(share, tile=facts.tile)
+    return _from_checkpoint(load_checkpoint(facts.resolved.path), facts, execution, routing=routing)
 
 
 def mask_of(scene: Scene, mask: NDArray[np.bool_] | str | None) -> MaskOfWindow | None:
@@ -218,8 +220,10 @@ def _check_device(name: str) -> None:
         raise UsageError(f"there is no device {name} here", fix="use --device cpu")
 
 
-def _from_checkpoint(checkpoint: Checkpoint, facts: ModelFacts, execution: Execution) -> Restorer:
-    model = whole_model(checkpoint, device=execution.device).to(execution.device)
+def _from_checkpoint(
+    checkpoint: Checkpoint, facts: ModelFacts, execution: Execution, *, routing: Routing | None = None
+) -> Restorer:
+    model = whole_model(checkpoint, device=execution.device, routing=routing).to(execution.device)
     processor = lenient(checkpoint.processor, model.optional_inputs)
     return Restorer(facts.resolved.name, model, processor, facts, checkpoint.sha256, execution)
 

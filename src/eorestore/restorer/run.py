@@ -170,6 +170,7 @@ def _prepared(request: Request, inputs: Inputs) -> tuple[Restorer, Request, Inpu
         tile=request.tile,
         overlap=request.overlap,
         scale=request.scale,
+        share=request.share,
         execution=Execution(request.batch, request.device, request.precision, request.tta),
     )
     scale = restorer.facts.rule.scale
@@ -265,6 +266,8 @@ def _tell_share(request: Request, learned: _Learned) -> None:
 
 def _facts(request: Request, inputs: Inputs, restorer: Restorer, learned: _Learned, tally: _Tally) -> dict[str, Any]:
     """What the sidecar says of a run."""
+    from eorestore.models.fused_experts import tiles_run
+
     plan = restorer.plan(inputs.optical.grid.size)
     return {
         "eorestore": __version__,
@@ -288,6 +291,9 @@ def _facts(request: Request, inputs: Inputs, restorer: Restorer, learned: _Learn
             "device": request.device,
             "self_ensemble": request.tta,
         },
+        **(
+            {} if request.share is None else {"tiles_by_experts": {"share": request.share, **tiles_run(restorer.model)}}
+        ),
         "resumed_at_row": learned.resumed,
         "notes": list(inputs.notes),
         "warnings": [*inputs.warnings, *learned.prepared.warnings],
