@@ -14,14 +14,15 @@ _HEADS = {"psnr": "PSNR, dB", "ssim": "SSIM"}
 
 def set_table(record: Mapping[str, Any]) -> Table:
     """Mean PSNR and SSIM of every model on every set, and over all images where there are several sets."""
-    found = list(record["sets"])
-    if len({row["set"] for row in found}) > 1:
-        found += [{**row, "set": "all"} for row in record["aggregates"]]
     shown = [name for name in _HEADS if name in record["metrics"]]
     rows = [
-        (row["set"], row["model"], row["scores"][shown[0]]["count"])
-        + tuple(f"{row['scores'][name]['mean']:.{_DIGITS[name]}f}" for name in shown)
-        for row in found
+        (
+            row["set"],
+            row["model"],
+            row["scores"][shown[0]]["count"],
+            *(f"{row['scores'][name]['mean']:.{_DIGITS[name]}f}" for name in shown),
+        )
+        for row in record["sets"]
     ]
     return Table(("Set", "Model", "Images", *(_HEADS[name] for name in shown)), tuple(rows))
 
