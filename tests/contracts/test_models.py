@@ -32,6 +32,10 @@ SETTINGS = {
         "mask in windows": SMALL_AFSST | {"mask_attention": True, "spectral_flow": False},
         "over an estimate": SMALL_AFSST | {"start": "estimate", "sees_cloud": True},
     },
+    "band-sharpening": {
+        "tiny": {"bands": 13, "channels": 8, "blocks": 1},
+        "plain means": {"bands": 13, "fine": 3, "channels": 8, "blocks": 2, "blur": 0.0},
+    },
     "clearview": {"tiny": SMALL_CLEARVIEW, "from the cloudy image": SMALL_CLEARVIEW | {"start": "cloudy"}},
     "dsen2-cr": {"tiny": {"channels": 8, "blocks": 2}, "no SAR": {"channels": 8, "blocks": 2, "sar": False}},
     "uncrtaints": {"tiny": {"channels": 8, "blocks": 2}, "residual": {"channels": 8, "blocks": 2, "mean": "residual"}},
@@ -80,6 +84,9 @@ UNUSED = {
 
 WITHOUT_CLOUDS = ("sar-autoencoder",)
 """Models that take one SAR band and give it back."""
+
+SHARPENING = ("band-sharpening", "bicubic-20m", "high-pass-injection")
+"""Models of one scene whose bands are of two sizes of pixels."""
 
 FUSIONS = ("expert-fusion",)
 """Models of what other models made of a small image; their inputs are no Processor's."""
@@ -153,6 +160,8 @@ def test_forward_takes_keywords_that_the_processor_the_mask_or_prepare_gives(nam
     assert needed <= given <= {parameter.name for parameter in parameters}
     if name in FUSIONS:
         assert needed == {"low", "experts"}
+    elif name in SHARPENING:
+        assert "multispectral" in needed
     elif name not in BASELINES:
         assert ("sar" if name in WITHOUT_CLOUDS else "cloudy") in needed <= {*glf_cr_processor().inputs, "mask"}
 
@@ -197,7 +206,7 @@ def test_a_pixel_beyond_the_reach_changes_nothing(model):
     width = -(-(model.reach + 17) // side) * side
     inputs = example_inputs(model, height=max(side, 8), width=width)
     before = run(model, inputs)
-    for key in {"cloudy", "sar", "low", "experts", "features"} & set(inputs):
+    for key in {"cloudy", "sar", "low", "multispectral", "experts", "features"} & set(inputs):
         inputs[key] = inputs[key].clone()
         inputs[key][..., 0] += 0.5
     changed = (run(model, inputs) != before).flatten(0, 2).any(0).nonzero().flatten()

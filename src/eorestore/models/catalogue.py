@@ -46,8 +46,11 @@ BASELINES: Mapping[str, SizeRule] = {
     "sar-regression": SizeRule(needs_scene=True),
     "smoothed-sar-regression": SizeRule(reach=18, needs_scene=True),
     "scene-estimate": SizeRule(reach=18, needs_scene=True),
+    "bicubic-20m": SizeRule(multiple_of=2, reach=4, phase=2),
+    "high-pass-injection": SizeRule(multiple_of=2, reach=7, phase=2, needs_scene=True),
 }
-"""Models without weights. The first four are the comparison of every result, the others parts of our own."""
+"""Models without weights. The first four are the comparison of every cloud removed, the last two that of sharpened
+bands; the others are parts of our own."""
 
 NEED_CLEAR_PIXELS = ("band-mean", "inpaint", "sar-regression", "smoothed-sar-regression")
 """Baselines that know nothing but the clear pixels of the scene."""

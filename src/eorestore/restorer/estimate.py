@@ -19,9 +19,9 @@ def estimate(request: Request) -> dict[str, Any]:
     """
     open_target(request)
     inputs = open_inputs(request)
-    optical = inputs.optical
     facts = model_facts(request.model, tile=request.tile, overlap=request.overlap)
     request, inputs = for_model(request, inputs, primary=facts.primary, model=facts.resolved.name)
+    optical = inputs.optical
     _check(request, inputs, facts)
     size, bands, dtype = optical.grid.size, len(optical.bands), optical.encoding.dtype
     masked = request.mask != "none"

@@ -18,7 +18,9 @@ from eorestore.models.model import Model, Prepared, SceneSample
 from eorestore.models.table import build_model
 from eorestore.processing import BandScale, BandScaling, Processor
 from eorestore.processing.normalize import backscatter_scaling
+from eorestore.processing.table import sentinel2_20m_processor
 from eorestore.raster import BandSet
+from eorestore.restorer.coarse_bands import MULTISPECTRAL
 from eorestore.restorer.consistency import SarFit, fit_sar
 from eorestore.restorer.inference import Execution, forward_keywords
 from eorestore.restorer.maps import NO_MAPS, MapStack, check_maps, model_maps
@@ -168,7 +170,8 @@ def load_restorer(
     if facts.resolved.path is None:
         name = facts.resolved.name
         network = build_model(name, {}).eval()
-        processor = lenient(baseline_processor(bands), network.optional_inputs)
+        own = sentinel2_20m_processor() if MULTISPECTRAL in forward_keywords(network) else baseline_processor(bands)
+        processor = lenient(own, network.optional_inputs)
         return Restorer(name, network, processor, facts, None, execution)
     return _from_checkpoint(load_checkpoint(facts.resolved.path), facts, execution)
 

@@ -56,8 +56,8 @@ def restore_file(request: Request, *, progress: Progress | None = None, adapting
     started = time.perf_counter()
     target = open_target(request)
     inputs = open_inputs(request)
-    optical = inputs.optical
     restorer, request, inputs = _prepared(request, inputs)
+    optical = inputs.optical
     maps = restorer.maps(request.save, inputs.scene)
     mask = _mask(request, inputs)
     layout = Layout(len(optical.bands), optical.encoding.dtype, optical.grid.size, maps.bands)
@@ -143,15 +143,15 @@ def _prepared(request: Request, inputs: Inputs) -> tuple[Restorer, Request, Inpu
     from eorestore.restorer.inference import Execution
     from eorestore.restorer.restore import load_restorer
 
-    optical = inputs.optical
     restorer = load_restorer(
         request.model,
-        bands=optical.bands,
+        bands=inputs.optical.bands,
         tile=request.tile,
         overlap=request.overlap,
         execution=Execution(request.batch, request.device, request.precision, request.tta),
     )
     request, inputs = for_model(request, inputs, primary=restorer.primary, model=restorer.name)
+    optical = inputs.optical
     restorer.check(inputs.bands, names=inputs.names)
     left = [name for name in optical.bands.names if name not in restorer.processor.output.names]
     if left and request.mask == "none":
