@@ -33,6 +33,10 @@ SETTINGS = {
         "mask in windows": SMALL_AFSST | {"mask_attention": True, "spectral_flow": False},
         "over an estimate": SMALL_AFSST | {"start": "estimate", "sees_cloud": True},
     },
+    "band-sharpening": {
+        "tiny": {"bands": 13, "channels": 8, "blocks": 1},
+        "plain means": {"bands": 13, "fine": 3, "channels": 8, "blocks": 2, "blur": 0.0},
+    },
     "clearview": {"tiny": SMALL_CLEARVIEW, "from the cloudy image": SMALL_CLEARVIEW | {"start": "cloudy"}},
     "dsen2-cr": {"tiny": {"channels": 8, "blocks": 2}, "no SAR": {"channels": 8, "blocks": 2, "sar": False}},
     "uncrtaints": {"tiny": {"channels": 8, "blocks": 2}, "residual": {"channels": 8, "blocks": 2, "mean": "residual"}},
@@ -89,6 +93,9 @@ WITHOUT_CLOUDS = ("sar-autoencoder",)
 
 ENLARGING = {"bicubic": {"low"}, "expert-fusion": {"low", "experts"}, "light-sr": {"low"}}
 """Models of a small image, by name, with what they need."""
+
+SHARPENING = ("band-sharpening", "bicubic-20m", "high-pass-injection")
+"""Models of one scene whose bands are of two sizes of pixels."""
 
 CASES = [(name, variant) for name in sorted(MODELS) for variant in SETTINGS.get(name, {"as it is": {}})]
 
@@ -159,6 +166,8 @@ def test_forward_takes_keywords_that_the_processor_the_mask_or_prepare_gives(nam
     assert needed <= given <= {parameter.name for parameter in parameters}
     if name in ENLARGING:
         assert needed == ENLARGING[name]
+    elif name in SHARPENING:
+        assert "multispectral" in needed
     elif name not in BASELINES:
         assert ("sar" if name in WITHOUT_CLOUDS else "cloudy") in needed <= {*glf_cr_processor().inputs, "mask"}
 
@@ -203,7 +212,7 @@ def test_a_pixel_beyond_the_reach_changes_nothing(model):
     width = -(-(model.reach + 17) // side) * side
     inputs = example_inputs(model, height=max(side, 8), width=width)
     before = run(model, inputs)
-    for key in {"cloudy", "sar", "low", "experts", "features"} & set(inputs):
+    for key in {"cloudy", "sar", "low", "multispectral", "experts", "features"} & set(inputs):
         inputs[key] = inputs[key].clone()
         inputs[key][..., 0] += 0.5
     changed = (run(model, inputs) != before).flatten(0, 2).any(0).nonzero().flatten()

@@ -10,6 +10,7 @@ from eorestore.config import DataSettings
 from eorestore.data import image_pairs
 from eorestore.data.manifest import read_manifest
 from eorestore.data.sar_bands import read_sar_manifest
+from eorestore.data.two_grid_scenes import read_scene_rows
 from eorestore.errors import UnknownNameError
 
 
@@ -36,6 +37,7 @@ class Reader(Protocol):
 
 
 READERS: Mapping[str, Reader] = {
+    "band-sharpening": read_scene_rows,
     "cloud-removal": read_manifest,
     "sar-compression": read_sar_manifest,
     "super-resolution": image_pairs.read_rows,

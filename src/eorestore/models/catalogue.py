@@ -47,9 +47,11 @@ BASELINES: Mapping[str, SizeRule] = {
     "smoothed-sar-regression": SizeRule(reach=18, needs_scene=True),
     "scene-estimate": SizeRule(reach=18, needs_scene=True),
     "bicubic": SizeRule(scale=4, reach=2),
+    "bicubic-20m": SizeRule(multiple_of=2, reach=4, phase=2),
+    "high-pass-injection": SizeRule(multiple_of=2, reach=7, phase=2, needs_scene=True),
 }
-"""Models without weights. The first four are what a cloud removal is compared with, and `bicubic` what an enlargement
-is; the others are parts of our own."""
+"""Models without weights. The first four are what a cloud removal is compared with, `bicubic` what an enlargement is,
+and the last two what sharpened bands are; the others are parts of our own."""
 
 NEED_CLEAR_PIXELS = ("band-mean", "inpaint", "sar-regression", "smoothed-sar-regression")
 """Baselines that know nothing but the clear pixels of the scene."""

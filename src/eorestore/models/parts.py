@@ -78,7 +78,7 @@ def example_inputs(model: Model, *, height: int, width: int, batch: int = 1, see
     bands: int = getattr(model.settings, "bands", 13)
     channels = {"cloudy": bands, "sar": getattr(model.settings, "sar_bands", 2), "estimate": bands}
     features: tuple[int, ...] = getattr(model.settings, "feature_channels", ())
-    channels |= {"low": bands} | ({"features": sum(features)} if features else {})
+    channels |= {"low": bands, "multispectral": bands} | ({"features": sum(features)} if features else {})
     inputs = {name: torch.rand(batch, count, height, width, generator=generator) for name, count in channels.items()}
     enlarged = (getattr(model.settings, "experts", 1), bands, model.scale * height, model.scale * width)
     inputs["experts"] = torch.rand(batch, *enlarged, generator=generator)
@@ -86,7 +86,7 @@ def example_inputs(model: Model, *, height: int, width: int, batch: int = 1, see
     inputs["mask"][..., : width // 2] = 1
     prepared: Mapping[str, Tensor] = {}
     if model.needs_scene:
-        scene = {name: inputs[name][:1] for name in ("cloudy", "sar", "mask", "low")}
+        scene = {name: inputs[name][:1] for name in ("cloudy", "sar", "mask", "low", "multispectral")}
         learned = model.prepare(SceneSample(overview=scene, windows=(scene,)))
         maps = {name: value.expand(batch, -1, -1, -1) for name, value in learned.maps.items()}
         prepared = maps | {name: value[None] for name, value in learned.constants.items()}

@@ -9,6 +9,7 @@ import torch
 
 from eorestore.errors import UnknownNameError
 from eorestore.models.afsst import AFSST
+from eorestore.models.band_sharpening import BandSharpening, BicubicBands, HighPassInjection
 from eorestore.models.baselines import (
     BandMean,
     Identity,
@@ -32,6 +33,7 @@ from eorestore.models.uncrtaints import UnCRtainTS
 
 MODELS: Mapping[str, type[Model]] = {
     "afsst": AFSST,
+    "band-sharpening": BandSharpening,
     "clearview": Clearview,
     "dsen2-cr": DSen2CR,
     "expert-fusion": ExpertFusion,
@@ -48,6 +50,8 @@ MODELS: Mapping[str, type[Model]] = {
     "smoothed-sar-regression": SmoothedSarRegression,
     "scene-estimate": SceneEstimate,
     "bicubic": Bicubic,
+    "bicubic-20m": BicubicBands,
+    "high-pass-injection": HighPassInjection,
 }
 
 

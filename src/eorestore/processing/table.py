@@ -14,7 +14,7 @@ from eorestore.processing.normalize import (
     window_scaling,
 )
 from eorestore.processing.processor import Processor, dsen2_cr_processor, glf_cr_processor
-from eorestore.raster import RGB, SENTINEL2_L1C, Unit
+from eorestore.raster import RGB, SENTINEL2_10M, SENTINEL2_20M, SENTINEL2_L1C, Unit
 
 CIRRUS_FILL = 0.001  # reflectance of B10 over clear ground: water vapour absorbs nearly all of it
 
@@ -46,6 +46,14 @@ def rgb_processor(scale: int) -> Processor:
     return Processor({"low": levels}, levels, scale)
 
 
+def sentinel2_20m_processor() -> Processor:
+    """Sentinel-2's four bands of 10 m, then its six of 20 m on the same grid, in reflectance that is never clipped."""
+    bands = BandScaling(
+        tuple(BandScale(band.name, band.unit, 0.0, 1.0, clip=False) for band in (*SENTINEL2_10M, *SENTINEL2_20M))
+    )
+    return Processor({"multispectral": bands}, bands)
+
+
 PROCESSORS: Mapping[str, Callable[[], Processor]] = {
     "glf-cr": glf_cr_processor,
     "glf-cr-optional-cirrus": glf_cr_optional_cirrus_processor,
@@ -53,6 +61,7 @@ PROCESSORS: Mapping[str, Callable[[], Processor]] = {
     "four-band": four_band_processor,
     "rgb-x2": partial(rgb_processor, 2),
     "rgb-x4": partial(rgb_processor, 4),
+    "sentinel2-20m": sentinel2_20m_processor,
     "sar-vv": partial(sar_processor, "VV"),
     "sar-vh": partial(sar_processor, "VH"),
 }

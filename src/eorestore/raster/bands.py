@@ -111,6 +111,8 @@ _WAVELENGTHS = {
 
 SENTINEL2_L1C = BandSet(tuple(Band(name, Unit.REFLECTANCE, value) for name, value in _WAVELENGTHS.items()))
 SENTINEL2_L2A = BandSet(tuple(band for band in SENTINEL2_L1C if band.name != "B10"))
+SENTINEL2_10M = SENTINEL2_L1C.select(("B02", "B03", "B04", "B08"))
+SENTINEL2_20M = SENTINEL2_L1C.select(("B05", "B06", "B07", "B8A", "B11", "B12"))
 SENTINEL1 = BandSet((Band("VV", Unit.DECIBEL), Band("VH", Unit.DECIBEL)))
 RGB = BandSet((Band("red", Unit.LEVEL, 0.665), Band("green", Unit.LEVEL, 0.56), Band("blue", Unit.LEVEL, 0.49)))
 THERMAL = BandSet((Band("thermal", Unit.KELVIN, 10.9),))

@@ -27,8 +27,8 @@ def estimate(request: Request) -> dict[str, Any]:
     scale = facts.rule.scale
     open_target(request)
     inputs = open_inputs(request, anywhere=scale > 1)
-    optical = inputs.optical
     request, inputs = for_model(request, inputs, primary=facts.primary, model=facts.resolved.name, scale=scale)
+    optical = inputs.optical
     facts = enlarging(facts, request.consistent)
     groups = _check(request, inputs, facts)
     size, bands, dtype = optical.grid.size, len(optical.bands), optical.encoding.dtype

@@ -11,6 +11,7 @@ from eorestore.raster import BandSet, Unit
 from eorestore.raster.files import RasterFile, open_raster
 from eorestore.raster.products import Declared
 from eorestore.restorer.checks import check_values
+from eorestore.restorer.coarse_bands import MULTISPECTRAL, with_repeated_bands
 from eorestore.restorer.output import Target, target_for
 from eorestore.restorer.scene import Scene
 
@@ -188,6 +189,8 @@ def for_model(request: Request, inputs: Inputs, *, primary: str, model: str, sca
         )
     if scale > 1 and request.adapt:
         raise UsageError(f"{model} cannot learn from a scene", fix="leave out --adapt")
+    if primary == MULTISPECTRAL:
+        inputs = _sharpened(request, inputs)
     mask = settled_mask(request.mask, primary=primary, scale=scale)
     return replace(request, mask=mask), replace(inputs, primary=primary)
 
@@ -204,6 +207,19 @@ def settled_mask(mask: str, *, primary: str, scale: int = 1) -> str:
     if mask == "csmask":
         raise UsageError(f"csmask finds no clouds in a {primary} scene", fix="leave out --mask, or give a mask file")
     return "none"
+
+
+def _sharpened(request: Request, inputs: Inputs) -> Inputs:
+    """The inputs with coarse bands repeated, see `coarse_bands`. Raises GridError, UsageError."""
+    if request.out.suffix == "":
+        raise UsageError(
+            f"{request.out} would be a folder, where every band keeps its own pixels",
+            fix=f"name the result {request.out.name}.tif",
+        )
+    optical, notes, warnings = with_repeated_bands(inputs.optical)
+    for warning in warnings:
+        logger.warning(warning)
+    return replace(inputs, optical=optical, notes=notes, warnings=(*inputs.warnings, *warnings))
 
 
 def _days_apart(optical: RasterFile, sar: RasterFile | None) -> float | None:

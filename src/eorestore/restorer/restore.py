@@ -19,7 +19,9 @@ from eorestore.models.model import Model, Prepared, SceneSample
 from eorestore.models.table import build_model
 from eorestore.processing import Processor
 from eorestore.processing.normalize import backscatter_scaling
+from eorestore.processing.table import sentinel2_20m_processor
 from eorestore.raster import BandSet, Pixels
+from eorestore.restorer.coarse_bands import MULTISPECTRAL
 from eorestore.restorer.consistency import SarFit, fit_sar
 from eorestore.restorer.enlargement import Enlargement, fitted, plain_scaling
 from eorestore.restorer.inference import Execution, forward_keywords
@@ -183,7 +185,9 @@ def load_restorer(
     if facts.resolved.path is None:
         name, enlarged = facts.resolved.name, facts.rule.scale
         network = build_model(name, {} if enlarged == 1 else {"scale": enlarged}).eval().to(execution.device)
-        processor = lenient(baseline_processor(bands, scale=enlarged), network.optional_inputs)
+        sharpens = MULTISPECTRAL in forward_keywords(network)
+        own = sentinel2_20m_processor() if sharpens else baseline_processor(bands, scale=enlarged)
+        processor = lenient(own, network.optional_inputs)
         return Restorer(name, network, processor, facts, None, execution)
     routing = None if share is None else Routing(share, tile=facts.tile)
     return _from_checkpoint(load_checkpoint(facts.resolved.path), facts, execution, routing=routing)

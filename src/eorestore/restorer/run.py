@@ -58,8 +58,8 @@ def restore_file(request: Request, *, progress: Progress | None = None, adapting
     started = time.perf_counter()
     target = open_target(request)
     inputs = open_inputs(request, anywhere=model_facts(request.model, scale=request.scale).rule.scale > 1)
-    optical = inputs.optical
     restorer, request, inputs, enlargement = _prepared(request, inputs)
+    optical = inputs.optical
     maps = restorer.maps(request.save, inputs.scene)
     mask = _mask(request, inputs)
     size = optical.grid.scale(restorer.scale).size
@@ -163,10 +163,9 @@ def _prepared(request: Request, inputs: Inputs) -> tuple[Restorer, Request, Inpu
     from eorestore.restorer.inference import Execution
     from eorestore.restorer.restore import load_restorer
 
-    optical = inputs.optical
     restorer = load_restorer(
         request.model,
-        bands=optical.bands,
+        bands=inputs.optical.bands,
         tile=request.tile,
         overlap=request.overlap,
         scale=request.scale,
@@ -175,6 +174,7 @@ def _prepared(request: Request, inputs: Inputs) -> tuple[Restorer, Request, Inpu
     )
     scale = restorer.facts.rule.scale
     request, inputs = for_model(request, inputs, primary=restorer.primary, model=restorer.name, scale=scale)
+    optical = inputs.optical
     restorer, enlargement = restorer.fitted(optical, consistent=request.consistent)
     restorer.check(inputs.bands, names=inputs.names)
     left = [name for name in optical.bands.names if name not in restorer.processor.output.names]
