@@ -30,7 +30,7 @@ COMMAND_LINE_ERROR: type[typer.BadParameter] = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     name="eorestore",
-    help="Restore Earth-observation images: clouds out of Sentinel-2 with the help of Sentinel-1; SAR in few bytes.",
+    help="Restore Earth-observation images: clouds out of Sentinel-2 with Sentinel-1, more detail, SAR in few bytes.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -43,6 +43,9 @@ class BandGroups(Model):
     def forward(self, *, low: Tensor, profile: Tensor | None = None, hard_from: Tensor | None = None) -> Output:
         """(batch, n, y, x) to (batch, n, scale * y, scale * x); the others are what `prepare` learned."""
         learned = {name: value for name, value in (("profile", profile), ("hard_from", hard_from)) if value is not None}
+        # a constant of every item of the batch is that of each of its groups
+        count = len(self.groups.groups)
+        learned = {name: value.repeat_interleave(count, 0) for name, value in learned.items()}
         output: Output = self.inner(low=self._fold(low), **learned)
         image = self._unfold(output.image)[:, self._out]
         extras = {name: self._unfold(value) for name, value in output.extras.items()}

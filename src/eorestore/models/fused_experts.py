@@ -83,7 +83,8 @@ class FusedExperts(Model):
         """
         if hard_from is None:
             return self._fused(low, profile)
-        hard = _detail(low) >= hard_from.reshape(-1)
+        limits = hard_from.reshape(-1)
+        hard = _detail(low) >= (limits if len(limits) == len(low) else limits[0])
         self.calls["hard"] += int(hard.sum())
         self.calls["easy"] += int((~hard).sum())
         if bool(hard.all()):
