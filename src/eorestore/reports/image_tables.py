@@ -38,7 +38,7 @@ def gain_table(record: Mapping[str, Any]) -> Table:
             (
                 one["set"],
                 one["model"],
-                one["against"] if one["role"] == one["against"] else f"{one['role']}, {one['against']}",
+                one["against"] if one["role"] in one["against"] else f"{one['role']}, {one['against']}",
                 f"{gain['mean']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]",
                 _share(one["closed_pixel"]),
                 _share(one["closed_window"]),
