@@ -98,9 +98,9 @@ def main() -> None:
         table.append(
             [
                 name,
-                round(statistics.mean(psnr[name]), 4),
-                round(statistics.mean(lost), 4),
-                None if interval is None else [round(interval.low, 4), round(interval.high, 4)],
+                f"{statistics.mean(psnr[name]):.3f}",
+                f"{statistics.mean(lost):+.4f}",
+                "reference" if interval is None else f"[{interval.low:+.4f}, {interval.high:+.4f}]",
                 round(statistics.median(seconds[name]), 3),
                 round(statistics.median(seconds[name]) / statistics.median(seconds[whole]), 3),
             ]

@@ -107,8 +107,9 @@ def _score_images(model: str, data: DataSettings, wanted: StudyEvaluation) -> di
     )
     # the experts of a cache have rows of their own in the table
     name = MEAN_OF_EXPERTS.replace("-", " ") if model == MEAN_OF_EXPERTS else model
-    plain = table.to_json()
-    return {**plain, "rows": [row for row in plain["rows"] if row["model"] == name]}
+    found = table.to_json()
+    rows = [row for row in found["rows"] if row["model"] == name]
+    return {**{key: found[key] for key in ("task", "protocol", "metrics", "conditions")}, "rows": rows}
 
 
 def _check_images(data: DataSettings, wanted: StudyEvaluation) -> None:

@@ -5,7 +5,8 @@ A README marks where tables stand; what is between the marks is written by `rend
     <!-- table: NAME -->                  the table, or the mean scores, of results/NAME.json
     <!-- table: NAME:psnr_cloud -->       one score of an evaluation or comparison, models by covers; of a study, by row
     <!-- table: NAME:targets -->          what qualities cost, of a record of SAR codecs
-    <!-- table: NAME:gains -->            fusions against their experts, of an evaluation of super-resolution
+    <!-- table: NAME:gains -->            fusions against their experts, of an evaluation of super-resolution; of a
+                                          study, PSNR against its reference to a thousandth of a decibel
     <!-- end table -->
 
 `python -m eorestore.reports.tables README.md results` writes them.
@@ -25,7 +26,7 @@ from eorestore.experiments.record import read_record
 from eorestore.experiments.study_summary import read_summary
 from eorestore.reports.comparison_tables import comparison_by_cover, comparison_table
 from eorestore.reports.evaluation_tables import mean_scores, models_by_covers
-from eorestore.reports.image_tables import GAINS, gain_table, set_table
+from eorestore.reports.image_tables import GAINS, gain_table, set_table, study_gains
 from eorestore.reports.provenance import provenance
 from eorestore.reports.sar_tables import target_table
 from eorestore.reports.study_tables import score_by_row, score_table
@@ -55,6 +56,8 @@ def table_of(record: Mapping[str, Any], *, score: str | None = None) -> Table:
     if "aggregates" in record:
         return models_by_covers(record, score) if score else mean_scores(record)
     if "results" in record and "reference" in record:
+        if score == GAINS:
+            return study_gains(record)
         scores = read_summary(record.get("final", record))
         return score_by_row(scores, score) if score else score_table(scores)
     if "differences" in record and "profiles" in record:
