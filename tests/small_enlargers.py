@@ -11,6 +11,7 @@ from scipy.ndimage import gaussian_filter
 from eorestore.data.synthetic_scene import UTM_32N
 from eorestore.models.checkpoint import save_checkpoint
 from eorestore.models.light_sr import LightSR, LightSRSettings
+from eorestore.models.table import build_model
 from eorestore.processing.table import PROCESSORS
 from eorestore.raster import Grid
 
@@ -37,3 +38,17 @@ def smooth(bands: int, size: tuple[int, int], *, seed: int = 0) -> np.ndarray:
 
 def utm_grid(size: tuple[int, int]) -> Grid:
     return Grid(UTM_32N, (10.0, 0.0, 600_000.0, 0.0, -10.0, 5_400_000.0), *size)
+
+
+def two_experts(folder: Path) -> list[Path]:
+    """Checkpoints `convolution` and `attention` whose images differ by hundredths."""
+    settings = {"channels": 8, "blocks": 1, "heads": 2, "window": 4}
+    folders = []
+    for seed, kind in enumerate(("convolution", "attention")):
+        model = build_model("light-sr", settings | {"kind": kind}, seed=seed)
+        torch.nn.init.normal_(model.leave.weight, std=0.1, generator=torch.Generator().manual_seed(seed))
+        folders.append(folder / kind)
+        save_checkpoint(
+            folders[-1], model, PROCESSORS["rgb-x4"](), task="super-resolution", provenance={}, tile=64, overlap=16
+        )
+    return folders

@@ -14,27 +14,20 @@ from eorestore.data.image_pairs import pairs_of, read_rows
 from eorestore.data.image_samples import PairReader
 from eorestore.errors import ConfigError, DataError
 from eorestore.experiments.training_run import train
-from eorestore.models.checkpoint import load_checkpoint, save_checkpoint
+from eorestore.models.checkpoint import load_checkpoint
 from eorestore.models.fused_experts import whole_model
 from eorestore.models.table import build_model
 from eorestore.processing.table import rgb_processor
 from eorestore.training.log import read_log
+from small_enlargers import two_experts
 
-LIGHT = {"channels": 8, "blocks": 1, "heads": 2, "window": 4}
 FUSION = {"experts": 2, "channels": 8, "heads": 2, "refine_channels": 6, "refine_layers": 3, "edge_channels": 4}
 READ = PairReader(rgb_processor(4), Degradation(4))
 
 
 @pytest.fixture
 def experts(tmp_path):
-    configs = []
-    for seed, kind in enumerate(("convolution", "attention")):
-        model = build_model("light-sr", LIGHT | {"kind": kind}, seed=seed)
-        torch.nn.init.normal_(model.leave.weight, std=0.1, generator=torch.Generator().manual_seed(seed))
-        folder = tmp_path / kind
-        save_checkpoint(folder, model, rgb_processor(4), task="super-resolution", provenance={}, tile=64, overlap=16)
-        configs.append(ExpertConfig(str(folder)))
-    return tuple(configs)
+    return tuple(ExpertConfig(str(folder)) for folder in two_experts(tmp_path))
 
 
 def pictures(folder, *, side, count=3):

@@ -17,6 +17,7 @@ from eorestore.models.fused_experts import Routing, whole_model
 from eorestore.models.model import SceneSample
 from eorestore.models.table import build_model
 from eorestore.processing.table import rgb_processor
+from small_enlargers import two_experts
 
 LIGHT = {"channels": 8, "blocks": 1, "heads": 2, "window": 4}
 FUSION = {"experts": 2, "channels": 8, "heads": 2, "refine_channels": 6, "refine_layers": 3, "edge_channels": 4}
@@ -25,14 +26,7 @@ FUSION = {"experts": 2, "channels": 8, "heads": 2, "refine_channels": 6, "refine
 @pytest.fixture
 def ours(tmp_path):
     """Two checkpoints of different kinds."""
-    folders = []
-    for seed, kind in enumerate(("convolution", "attention")):
-        model = build_model("light-sr", LIGHT | {"kind": kind}, seed=seed)
-        torch.nn.init.normal_(model.leave.weight, std=0.1, generator=torch.Generator().manual_seed(seed))
-        folder = tmp_path / kind
-        save_checkpoint(folder, model, rgb_processor(4), task="super-resolution", provenance={}, tile=64, overlap=16)
-        folders.append(folder)
-    return folders
+    return two_experts(tmp_path)
 
 
 @pytest.fixture
