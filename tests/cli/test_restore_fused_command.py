@@ -92,8 +92,10 @@ def test_a_budget_of_tiles_leaves_easy_ones_to_the_first_expert():
     assert told["hard"] > 0
     assert facts("half.tif")["tiles"]["mode"] == "blend"
     whole, half = read("whole.tif").astype(float), read("half.tif").astype(float)
-    assert np.abs(whole - half)[:, :, :80].mean() < np.abs(whole - half).mean() + 1
     assert whole.shape == half.shape
+    # the flat half is one colour to every expert; what differs lies where the tiles have detail
+    assert np.abs(whole - half)[:, :, :60].max() <= 1
+    assert np.abs(whole - half).max() > 1
 
 
 @pytest.mark.usefixtures("here")
