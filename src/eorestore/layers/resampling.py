@@ -12,20 +12,20 @@ from torch import Tensor
 
 from eorestore.processing.taps import Taps, enlarge_taps, inverse_taps, shrink_taps
 
-_ROWS, _COLUMNS = -2, -1
+ROWS, COLUMNS = -2, -1
 
 
 def shrink(image: Tensor, *, factor: int) -> Tensor:
     """(..., factor * y, factor * x) to (..., y, x), as `processing.resize.shrink`."""
     taps = shrink_taps(factor)
-    return _sum(_sum(image, taps, axis=_ROWS, step=factor), taps, axis=_COLUMNS, step=factor)
+    return weigh(weigh(image, taps, axis=ROWS, step=factor), taps, axis=COLUMNS, step=factor)
 
 
 def enlarge(image: Tensor, *, factor: int) -> Tensor:
     """(..., y, x) to (..., factor * y, factor * x), as `processing.resize.enlarge`."""
-    for axis in (_COLUMNS, _ROWS):
-        phases = [_sum(image, taps, axis=axis) for taps in enlarge_taps(factor)]
-        image = torch.stack(phases, dim=axis if axis == _ROWS else image.ndim)
+    for axis in (COLUMNS, ROWS):
+        phases = [weigh(image, taps, axis=axis) for taps in enlarge_taps(factor)]
+        image = torch.stack(phases, dim=axis if axis == ROWS else image.ndim)
         image = image.flatten(axis - 1, axis)
     return image
 
@@ -33,10 +33,10 @@ def enlarge(image: Tensor, *, factor: int) -> Tensor:
 def sharpen(image: Tensor, *, factor: int) -> Tensor:
     """(..., y, x) such that `shrink(enlarge(sharpen(image)))` is the image, within 3e-4 of its largest value."""
     taps = inverse_taps(factor)
-    return _sum(_sum(image, taps, axis=_ROWS), taps, axis=_COLUMNS)
+    return weigh(weigh(image, taps, axis=ROWS), taps, axis=COLUMNS)
 
 
-def _sum(image: Tensor, taps: Taps, *, axis: int, step: int = 1) -> Tensor:
+def weigh(image: Tensor, taps: Taps, *, axis: int, step: int = 1) -> Tensor:
     """Weighted sums of neighbours around every `step`-th pixel of an axis; the image goes on as in a mirror."""
     length = image.shape[axis]
     last = (length // step - 1) * step
@@ -44,7 +44,7 @@ def _sum(image: Tensor, taps: Taps, *, axis: int, step: int = 1) -> Tensor:
     total: Tensor | None = None
     for place, weight in enumerate(taps.weights):
         chosen = slice(place, place + last + 1, step)
-        piece = around[..., chosen, :] if axis == _ROWS else around[..., chosen]
+        piece = around[..., chosen, :] if axis == ROWS else around[..., chosen]
         # multiplied and added apart: a fused step would round differently at the end of a row
         total = piece * weight if total is None else total + piece * weight
     if total is None:

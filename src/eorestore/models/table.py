@@ -30,6 +30,7 @@ from eorestore.models.sar_opt_cgan import SarOptCGan
 from eorestore.models.settings import settings_from_dict
 from eorestore.models.spa_gan import SpaGan
 from eorestore.models.uncrtaints import UnCRtainTS
+from eorestore.models.zero_shot_sr import ZeroShotSR
 
 MODELS: Mapping[str, type[Model]] = {
     "afsst": AFSST,
@@ -43,6 +44,7 @@ MODELS: Mapping[str, type[Model]] = {
     "sar-opt-cgan": SarOptCGan,
     "spa-gan": SpaGan,
     "uncrtaints": UnCRtainTS,
+    "zero-shot-sr": ZeroShotSR,
     "identity": Identity,
     "band-mean": BandMean,
     "inpaint": Inpaint,

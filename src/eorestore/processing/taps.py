@@ -17,7 +17,7 @@ from eorestore.processing.resize import enlarging, shrinking
 REACH = 2  # pixels of the small image that a resized pixel sees to either side
 INVERSE_RADIUS = 8
 CONSISTENCY_REACH = REACH + INVERSE_RADIUS + REACH
-_LENGTH = 64  # pixels of a small image in whose middle no edge is felt
+LENGTH = 64  # pixels of a small image in whose middle no edge is felt
 
 
 class Taps(NamedTuple):
@@ -30,14 +30,14 @@ class Taps(NamedTuple):
 @functools.lru_cache(maxsize=8)
 def shrink_taps(factor: int) -> Taps:
     """Pixels of the large image in the small one's pixel i, offsets from factor * i."""
-    return _row(shrinking(_LENGTH * factor, factor)[_LENGTH // 2], _LENGTH // 2 * factor)
+    return _row(shrinking(LENGTH * factor, factor)[LENGTH // 2], LENGTH // 2 * factor)
 
 
 @functools.lru_cache(maxsize=8)
 def enlarge_taps(factor: int) -> tuple[Taps, ...]:
     """Pixels of the small image in the large one's pixels factor * i, factor * i + 1, ..., offsets from i."""
-    matrix = enlarging(_LENGTH, factor)
-    return tuple(_row(matrix[_LENGTH // 2 * factor + phase], _LENGTH // 2) for phase in range(factor))
+    matrix = enlarging(LENGTH, factor)
+    return tuple(_row(matrix[LENGTH // 2 * factor + phase], LENGTH // 2) for phase in range(factor))
 
 
 @functools.lru_cache(maxsize=8)
@@ -47,8 +47,12 @@ def inverse_taps(factor: int) -> Taps:
     Enlarging and then shrinking dampens what is finest to about half. The inverse falls to a third from one pixel to
     the next, so that what is cut off is 1.4e-4 of it or less; the weights that are left sum to 1.
     """
-    both = shrinking(_LENGTH * factor, factor) @ enlarging(_LENGTH, factor)
-    middle = _LENGTH // 2
+    return inverse_row(shrinking(LENGTH * factor, factor) @ enlarging(LENGTH, factor))
+
+
+def inverse_row(both: NDArray[np.float64]) -> Taps:
+    """The inverse of a symmetric filter, given as a matrix of LENGTH x LENGTH, cut at INVERSE_RADIUS; sums to 1."""
+    middle = LENGTH // 2
     row = np.linalg.inv(both)[middle, middle - INVERSE_RADIUS : middle + INVERSE_RADIUS + 1]
     row = (row + row[::-1]) / 2
     return Taps(-INVERSE_RADIUS, tuple(float(weight) for weight in row / row.sum()))

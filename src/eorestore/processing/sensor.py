@@ -1,0 +1,149 @@
+"""How a sensor makes one pixel of many finer ones, as short rows of weights; knows no image."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eorestore.errors import UsageError
+from eorestore.processing import taps
+from eorestore.processing.resize import enlarging
+from eorestore.processing.taps import Taps
+
+Kind = Literal["mean", "gaussian", "bicubic", "kernel"]
+
+_NEGLIGIBLE = 1e-6  # of the largest singular value of a kernel
+_WIDTH = 3.0  # standard deviations of a Gaussian to either side
+_LARGEST_KERNEL = 129
+_ROUNDS = 10  # of back-projection, where no inverse is known
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """The operator that turns a fine image into the one that a sensor delivers.
+
+    kind: `mean`, the average of factor x factor fine pixels; `gaussian`, a Gaussian blur whose modulation transfer at
+        the coarse grid's Nyquist frequency is `mtf`; `bicubic`, MATLAB's imresize; `kernel`, any weights of fine pixels.
+    mtf: of a Gaussian, between 0 and 1.
+    kernel: rows of weights, centred on the coarse pixel, on the fine grid; normalised to a sum of 1.
+
+    Raises UsageError for a transfer outside of 0 ... 1, and for a kernel that is no point spread function.
+    """
+
+    kind: Kind = "mean"
+    mtf: float = 0.3
+    kernel: tuple[tuple[float, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0 < self.mtf < 1:
+            raise UsageError(f"a modulation transfer of {self.mtf:g}", fix="give one between 0 and 1, such as 0.3")
+        if (self.kind == "kernel") != bool(self.kernel):
+            raise UsageError("a sensor has a kernel of its own or a kind", fix="use Sensor.parse")
+
+    @classmethod
+    def parse(cls, text: str) -> Sensor:
+        """`mean`, `bicubic`, `gaussian:0.2` (transfer at Nyquist), or a .npy file with a kernel. Raises UsageError."""
+        name, _, value = text.partition(":")
+        if name == "gaussian":
+            try:
+                return cls("gaussian", float(value or 0.3))
+            except ValueError:
+                raise UsageError(f"{value!r} is no modulation transfer", fix="write gaussian:0.3") from None
+        if text in ("mean", "bicubic"):
+            return cls("mean" if text == "mean" else "bicubic")
+        if text.endswith(".npy"):
+            return cls("kernel", kernel=_read_kernel(Path(text)))
+        raise UsageError(
+            f"no sensor is called {text!r}", fix="use mean, bicubic, gaussian:0.3, or a .npy file with a kernel"
+        )
+
+    @property
+    def words(self) -> str:
+        """As `parse` takes it, for tags and logs; the size stands for a kernel."""
+        if self.kind == "gaussian":
+            return f"gaussian:{self.mtf:g}"
+        return f"kernel of {len(self.kernel)} x {len(self.kernel[0])}" if self.kernel else self.kind
+
+    def terms(self, factor: int) -> tuple[tuple[Taps, Taps], ...]:
+        """Weights of rows and columns whose products sum to the operator; offsets from fine pixel factor * i."""
+        return _terms(self, factor)
+
+    def inverse(self, factor: int) -> Taps | None:
+        """What undoes bicubic enlarging and then this operator along one axis; None where that is not separable."""
+        return None if self.kind == "kernel" else _inverse(self, factor)
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of back-projection until little is left."""
+        return {"mean": 1, "bicubic": 1, "gaussian": 2, "kernel": _ROUNDS}[self.kind]
+
+    def reach(self, factor: int) -> int:
+        """Pixels of the coarse image that a projected pixel sees to either side."""
+        far = max(max(-row.first, row.first + len(row.weights) - factor) for pair in self.terms(factor) for row in pair)
+        aside = -(-max(far, 0) // factor)
+        inverse = 0 if self.kind == "kernel" else taps.INVERSE_RADIUS
+        # a round looks at the fine image around a coarse pixel, inverts, and enlarges what is left
+        return self.rounds * (taps.REACH + inverse + aside) + aside
+
+
+@functools.lru_cache(maxsize=16)
+def _terms(sensor: Sensor, factor: int) -> tuple[tuple[Taps, Taps], ...]:
+    if sensor.kind == "mean":
+        row = Taps(0, (1 / factor,) * factor)
+    elif sensor.kind == "bicubic":
+        row = taps.shrink_taps(factor)
+    elif sensor.kind == "gaussian":
+        row = _gaussian(sensor.mtf, factor)
+    else:
+        return _kernel_terms(np.asarray(sensor.kernel, dtype=np.float64), factor)
+    return ((row, row),)
+
+
+def _gaussian(mtf: float, factor: int) -> Taps:
+    sigma = factor * math.sqrt(-2 * math.log(mtf)) / math.pi
+    reach = math.ceil(_WIDTH * sigma)
+    first = -(reach - factor // 2)
+    places = np.arange(first, factor - first) - (factor - 1) / 2
+    weights = np.exp(-(places**2) / (2 * sigma**2))
+    return Taps(first, tuple(float(weight) for weight in weights / weights.sum()))
+
+
+def _kernel_terms(kernel: NDArray[np.float64], factor: int) -> tuple[tuple[Taps, Taps], ...]:
+    left, sizes, right = np.linalg.svd(kernel)
+    firsts = [math.floor((factor - side) / 2) for side in kernel.shape]
+    return tuple(
+        (Taps(firsts[0], tuple(map(float, left[:, place] * size))), Taps(firsts[1], tuple(map(float, right[place]))))
+        for place, size in enumerate(sizes)
+        if size > _NEGLIGIBLE * sizes[0]
+    )
+
+
+@functools.lru_cache(maxsize=16)
+def _inverse(sensor: Sensor, factor: int) -> Taps:
+    row = sensor.terms(factor)[0][0]
+    length = taps.LENGTH
+    shrinking = np.zeros((length, length * factor))
+    for pixel in range(length):
+        for place, weight in enumerate(row.weights):
+            fine = (factor * pixel + row.first + place) % (2 * length * factor)
+            shrinking[pixel, min(fine, 2 * length * factor - 1 - fine)] += weight
+    return taps.inverse_row(shrinking @ enlarging(length, factor))
+
+
+def _read_kernel(path: Path) -> tuple[tuple[float, ...], ...]:
+    fix = "give a .npy file with a two-dimensional array of finite weights on the fine grid that do not sum to 0"
+    try:
+        kernel = np.load(path, allow_pickle=False)
+    except (OSError, ValueError):
+        raise UsageError(f"{path} cannot be read as an array", fix=fix) from None
+    if kernel.ndim != 2 or not np.issubdtype(kernel.dtype, np.number) or not np.isfinite(kernel).all():
+        raise UsageError(f"{path} holds {kernel.dtype} of shape {kernel.shape}, not a kernel", fix=fix)
+    if abs(kernel.sum()) < _NEGLIGIBLE or max(kernel.shape) > _LARGEST_KERNEL:
+        raise UsageError(f"{path} sums to {kernel.sum():g} over {kernel.shape[0]} x {kernel.shape[1]} weights", fix=fix)
+    return tuple(tuple(float(weight) for weight in row) for row in kernel / kernel.sum())
