@@ -29,7 +29,8 @@ class Sensor:
     """The operator that turns a fine image into the one that a sensor delivers.
 
     kind: `mean`, the average of factor x factor fine pixels; `gaussian`, a Gaussian blur whose modulation transfer at
-        the coarse grid's Nyquist frequency is `mtf`; `bicubic`, MATLAB's imresize; `kernel`, any weights of fine pixels.
+        the coarse grid's Nyquist frequency is `mtf`; `bicubic`, MATLAB's imresize; `kernel`, any weights of fine
+        pixels.
     mtf: of a Gaussian, between 0 and 1.
     kernel: rows of weights, centred on the coarse pixel, on the fine grid; normalised to a sum of 1.
 

@@ -14,7 +14,7 @@ from eorestore.processing.normalize import (
     window_scaling,
 )
 from eorestore.processing.processor import Processor, dsen2_cr_processor, glf_cr_processor
-from eorestore.raster import RGB, SENTINEL2_10M, SENTINEL2_20M, SENTINEL2_L1C, Unit
+from eorestore.raster import RGB, SENTINEL2_10M, SENTINEL2_20M, SENTINEL2_L1C, THERMAL, Unit
 
 CIRRUS_FILL = 0.001  # reflectance of B10 over clear ground: water vapour absorbs nearly all of it
 
@@ -46,6 +46,12 @@ def rgb_processor(scale: int) -> Processor:
     return Processor({"low": levels}, levels, scale)
 
 
+def thermal_processor(scale: int) -> Processor:
+    """One thermal band in kelvin, 273 to 323 K as 0 to 1 without a clip; a scene brings its own range."""
+    kelvin = BandScaling(tuple(BandScale(band.name, band.unit, 273.0, 323.0, clip=False) for band in THERMAL))
+    return Processor({"low": kelvin}, kelvin, scale)
+
+
 def sentinel2_20m_processor() -> Processor:
     """Sentinel-2's four bands of 10 m, then its six of 20 m on the same grid, in reflectance that is never clipped."""
     bands = BandScaling(
@@ -62,6 +68,8 @@ PROCESSORS: Mapping[str, Callable[[], Processor]] = {
     "rgb-x2": partial(rgb_processor, 2),
     "rgb-x4": partial(rgb_processor, 4),
     "sentinel2-20m": sentinel2_20m_processor,
+    "thermal-x2": partial(thermal_processor, 2),
+    "thermal-x3": partial(thermal_processor, 3),
     "sar-vv": partial(sar_processor, "VV"),
     "sar-vh": partial(sar_processor, "VH"),
 }

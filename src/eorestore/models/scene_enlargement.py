@@ -1,0 +1,103 @@
+"""A network in stages, with self-ensemble and exact projection, as one model that enlarges a scene; trains nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from eorestore.layers.resampling import enlarge
+from eorestore.layers.sensor import project
+from eorestore.models.model import Model, Output
+from eorestore.processing.sensor import Sensor
+from eorestore.tiling.ensembling import turn, turn_back
+
+Ensemble = Literal["none", "mean", "median"]
+
+
+@dataclass(frozen=True)
+class Stages:
+    """How a scene goes through a network.
+
+    factor: enlargement in all, a power of the network's own. sensor: with which the result agrees. ensemble: of the
+    eight flips and turns. share: of the way from projected bicubic enlargement to the network's projected image; 0 for
+    a scene on which the network shows no gain. project: whether the result is projected.
+    """
+
+    factor: int = 2
+    sensor: Sensor = field(default_factory=Sensor)
+    ensemble: Ensemble = "mean"
+    share: float = 1.0
+    project: bool = True
+
+
+class SceneEnlargement(Model):
+    """image = base + share * (project(ensemble(stages)) - base), base = project(bicubic).
+
+    Every stage enlarges by the network's scale and is projected on the input, so that the next one starts from an image
+    that agrees with it. Both ends of the blend agree with the input, so the blend does. Bands go through one by one.
+    `spread` is the standard deviation of the image over the flips and turns.
+    """
+
+    multiple_of = 1
+
+    def __init__(self, network: Model, stages: Stages) -> None:
+        super().__init__(network.settings)
+        self.network, self.stages = network, stages
+        self.scale, self.extras = stages.factor, {"spread": 1}
+        reach, own = network.reach, network.scale
+        total, factor = 0, 1
+        while factor < stages.factor and reach is not None:
+            total += -(-reach // factor)  # of a later stage, in pixels of the input
+            factor *= own
+            total += stages.sensor.reach(factor) if stages.project or factor < stages.factor else 0
+        self.reach = None if reach is None else max(total, stages.sensor.reach(stages.factor) + 2)
+        self.tiling = "blend" if reach is None else "crop"
+
+    def forward(self, *, low: Tensor, guide: Tensor | None = None) -> Output:
+        """(batch, band, y, x) to (batch, band, factor * y, factor * x), float32; guide: of the size of the result."""
+        batch, bands, height, width = low.shape
+        single = low.float().reshape(batch * bands, 1, height, width)
+        hints = None if guide is None else guide.repeat_interleave(bands, dim=0)
+        base = self._projected(enlarge(single, factor=self.scale), single, self.scale)
+        spread = torch.zeros_like(base)
+        image = base
+        if self.stages.share > 0:
+            found, spread = self._ensemble(single, hints)
+            image = base + self.stages.share * (found - base)
+        size = (batch, bands, height * self.scale, width * self.scale)
+        return Output(image.reshape(size), {"spread": spread.reshape(size).mean(1, keepdim=True)})
+
+    def base(self, low: Tensor) -> Tensor:
+        """The projected bicubic enlargement of (batch, band, y, x)."""
+        return self._projected(enlarge(low.float(), factor=self.scale), low.float(), self.scale)
+
+    def _ensemble(self, low: Tensor, guide: Tensor | None) -> tuple[Tensor, Tensor]:
+        turns = range(1 if self.stages.ensemble == "none" else 8)
+        images = [
+            turn_back(self._staged(turn(low, index), None if guide is None else turn(guide, index)), index)
+            for index in turns
+        ]
+        if len(images) == 1:
+            return images[0], torch.zeros_like(images[0])
+        stack = torch.stack(images)
+        spread = stack.std(0, correction=0)
+        if self.stages.ensemble == "mean":
+            return stack.mean(0), spread
+        ordered = stack.sort(0).values
+        return self._projected((ordered[3] + ordered[4]) / 2, low, self.scale), spread
+
+    def _staged(self, low: Tensor, guide: Tensor | None) -> Tensor:
+        image, factor = low, 1
+        while factor < self.scale:
+            output: Output = self.network(low=image) if guide is None else self.network(low=image, guide=guide)
+            factor *= self.network.scale
+            image = output.image.float()
+            if factor < self.scale or self.stages.project:
+                image = project(image, low, self.stages.sensor, factor=factor)
+        return image
+
+    def _projected(self, image: Tensor, low: Tensor, factor: int) -> Tensor:
+        return project(image, low, self.stages.sensor, factor=factor) if self.stages.project else image
