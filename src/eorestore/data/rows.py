@@ -41,6 +41,7 @@ READERS: Mapping[str, Reader] = {
     "cloud-removal": read_manifest,
     "sar-compression": read_sar_manifest,
     "super-resolution": image_pairs.read_rows,
+    "zero-shot": image_pairs.read_rows,
 }
 
 
