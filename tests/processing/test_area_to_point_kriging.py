@@ -6,7 +6,7 @@ from eorestore.errors import DataError
 from eorestore.processing.area_to_point_kriging import atprk, krige
 from eorestore.processing.block_means import smooth_enlargement
 from eorestore.processing.block_variogram import CORRELATIONS, Variogram, deconvolved_variogram
-from eorestore.processing.regression_sharpening import explain
+from eorestore.processing.regression_sharpening import explain, tsharp
 from guided_scenes import gaussian_field, place
 
 POINTS = Variogram("exponential", 2.0, 9.0)
@@ -154,3 +154,18 @@ def test_a_constant_added_to_the_temperature_is_added_to_the_image():
 def test_an_even_number_of_neighbours_is_refused():
     with pytest.raises(DataError, match="4 x 4 neighbours"):
         krige(residual(), np.ones((14, 17), bool), POINTS, factor=2, neighbours=4)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (2, 2), (3, 4), (6, 5)])
+@pytest.mark.parametrize("factor", [1, 2, 5])
+@pytest.mark.parametrize("method", [tsharp, atprk])
+def test_images_of_any_size_with_gaps_are_finite_and_keep_their_block_means(size, factor, method):
+    rng = np.random.default_rng(7)
+    fine = size[0] * factor, size[1] * factor
+    valid, guide_valid = rng.random(size) > 0.3, rng.random(fine) > 0.3
+    valid[0, 0] = True
+    low = np.where(valid, rng.normal(300, 5, size), np.nan)
+    guide = np.where(guide_valid, rng.random((2, *fine)), np.inf)
+    found = method(low, valid, guide, guide_valid, factor=factor, degree=2)
+    assert np.isfinite(found.image).all()
+    assert np.abs(means(found.image, factor) - low)[valid].max() < 1e-4
