@@ -80,17 +80,18 @@ def test_an_axis_no_longer_than_a_patch_is_not_cut():
     assert plan.rows[0][0].core.size == (32, 20)
 
 
-def test_the_mean_is_that_of_the_single_passes():
+@pytest.mark.parametrize(("passes", "offset"), [(4, 0.33), (30, 0.07)])
+def test_the_mean_is_that_of_the_single_passes_drawn_twice_or_not(passes: int, offset: float):
     image = noise(1, 1, 50, 61)
-    shifts = torch.randint(6, (4, 2), generator=torch.Generator().manual_seed(3)).tolist()
+    shifts = torch.randint(round(offset * 16) + 1, (passes, 2), generator=torch.Generator().manual_seed(3)).tolist()
     expected = torch.zeros_like(image)
     for down, right in shifts:
         for tile in plan_shifted((50, 61), patch=16, shift=(down, right)):
             inner = tile.core.relative_to(tile.window)
             piece = less_its_mean(image[..., tile.window.rows, tile.window.columns])
-            expected[..., tile.core.rows, tile.core.columns] += piece[..., inner.rows, inner.columns] / 4
-    found = shifted_passes(less_its_mean, image, scale=1, patch=16, passes=4, seed=3)
-    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+            expected[..., tile.core.rows, tile.core.columns] += piece[..., inner.rows, inner.columns] / passes
+    found = shifted_passes(less_its_mean, image, scale=1, patch=16, passes=passes, offset=offset, seed=3)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
 def test_a_seed_gives_the_same_result_and_another_seed_another():
