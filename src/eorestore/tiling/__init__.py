@@ -1,1 +1,1 @@
-"""Scenes larger than memory: integer tile plans, blending, self-ensemble."""
+"""Scenes larger than memory: integer tile plans, blending, self-ensemble; images in memory in patches and passes."""
