@@ -13,6 +13,8 @@ from eorestore.layers.sensor import project
 from eorestore.models.model import Model, Output
 from eorestore.processing.sensor import Sensor
 from eorestore.tiling.ensembling import turn, turn_back
+from eorestore.tiling.overlapping import overlapping_patches
+from eorestore.tiling.shifted import shifted_passes
 
 Ensemble = Literal["none", "mean", "median"]
 
@@ -23,7 +25,8 @@ class Stages:
 
     factor: enlargement in all, a power of the network's own. sensor: with which the result agrees. ensemble: of the
     eight flips and turns. share: of the way from projected bicubic enlargement to the network's projected image; 0 for
-    a scene on which the network shows no gain. project: whether the result is projected.
+    a scene on which the network shows no gain. project: whether the result is projected. passes, patch, overlap, shifts,
+    offset, seed: how an image is cut for the network, see `tiling.overlapping` and `tiling.shifted`; `whole` does not.
     """
 
     factor: int = 2
@@ -31,6 +34,12 @@ class Stages:
     ensemble: Ensemble = "mean"
     share: float = 1.0
     project: bool = True
+    passes: Literal["whole", "overlapping", "shifted"] = "whole"
+    patch: int = 128
+    overlap: float = 0.28
+    shifts: int = 6
+    offset: float = 0.33
+    seed: int = 0
 
 
 class SceneEnlargement(Model):
@@ -54,7 +63,9 @@ class SceneEnlargement(Model):
             factor *= own
             total += stages.sensor.reach(factor) if stages.project or factor < stages.factor else 0
         self.reach = None if reach is None else max(total, stages.sensor.reach(stages.factor) + 2)
-        self.tiling = "blend" if reach is None else "crop"
+        if stages.passes != "whole":
+            self.reach = None  # where patches begin depends on where the tile does
+        self.tiling = "blend" if self.reach is None else "crop"
 
     def forward(self, *, low: Tensor, guide: Tensor | None = None) -> Output:
         """(batch, band, y, x) to (batch, band, factor * y, factor * x), float32; guide: of the size of the result."""
@@ -92,12 +103,30 @@ class SceneEnlargement(Model):
     def _staged(self, low: Tensor, guide: Tensor | None) -> Tensor:
         image, factor = low, 1
         while factor < self.scale:
-            output: Output = self.network(low=image) if guide is None else self.network(low=image, guide=guide)
+            image = self._through(image, guide)
             factor *= self.network.scale
-            image = output.image.float()
             if factor < self.scale or self.stages.project:
                 image = project(image, low, self.stages.sensor, factor=factor)
         return image
+
+    def _through(self, image: Tensor, guide: Tensor | None) -> Tensor:
+        """One stage."""
+        if guide is not None:
+            output: Output = self.network(low=image, guide=guide)
+            return output.image.float()
+        plan, scale = self.stages, self.network.scale
+
+        def predict(patches: Tensor) -> Tensor:
+            found: Output = self.network(low=patches)
+            return found.image.float()
+
+        if plan.passes == "overlapping":
+            return overlapping_patches(predict, image, scale=scale, patch=plan.patch, overlap=plan.overlap)
+        if plan.passes == "shifted":
+            return shifted_passes(
+                predict, image, scale=scale, patch=plan.patch, passes=plan.shifts, offset=plan.offset, seed=plan.seed
+            )
+        return predict(image)
 
     def _projected(self, image: Tensor, low: Tensor, factor: int) -> Tensor:
         return project(image, low, self.stages.sensor, factor=factor) if self.stages.project else image
