@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from eorestore.losses.carl import carl
+from eorestore.losses.detail import detail_loss, edge_strength_l1, high_pass_l1
 from eorestore.losses.frequency import fft_l1, swt_l1
 from eorestore.losses.gradient import edge_weighted_l1, sobel_l1
 from eorestore.losses.likelihood import gaussian_nll
@@ -36,6 +37,10 @@ def ours(prediction, target, *, valid):
     return perceptual(prediction, target, valid=valid, network="ucmerced", rgb=(2, 1, 0))
 
 
+def of_detail(prediction, target, *, valid):
+    return detail_loss(prediction, target, valid=valid).total
+
+
 LOSSES = {
     "l1": l1,
     "mse": mse,
@@ -48,6 +53,10 @@ LOSSES = {
     "one_minus_ms_ssim": one_minus_ms_ssim,
     "edge_weighted_l1": edge_weighted_l1,
     "sobel_l1": sobel_l1,
+    "edge_strength_l1": edge_strength_l1,
+    "edge_strength_l1, components": partial(edge_strength_l1, form="components"),
+    "high_pass_l1": high_pass_l1,
+    "detail_loss": of_detail,
     "carl": under_half_a_cloud,
     "gaussian_nll": sure,
     "perceptual_ucmerced": ours,

@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from eorestore.metrics.intervals import coverage, half_width, interval_width
+from eorestore.metrics.intervals import coverage, half_width, interval_width, share_within
 
 SHAPE = (2, 200, 200)
 
@@ -49,3 +49,10 @@ def test_only_pixels_of_the_region_with_a_sigma_count():
     assert found[0].item() == pytest.approx(50 / 150)
     assert found[1].isnan()
     assert interval_width(sigma, valid=everywhere()).isnan().tolist() == [False, True]
+
+
+def test_a_share_within_any_factor_is_that_of_scipy_too():
+    sigma = torch.ones(SHAPE, dtype=torch.float64)
+    for factor in (0.5, 1.0, 2.5):
+        found = share_within(error(), torch.zeros(SHAPE), sigma, valid=everywhere(), factor=factor)
+        assert found.tolist() == pytest.approx([1 - 2 * norm.sf(factor)] * 2, abs=0.01)

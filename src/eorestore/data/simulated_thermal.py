@@ -23,7 +23,7 @@ BETA = (2.0, 4.0)  # power falls as frequency ** -beta
 _FINER = (2, 3, 4)  # a scene is drawn on so many times finer pixels along each axis
 _FINE_PIXELS = 300_000  # as many fine pixels as are drawn where a coarser drawing is left to choose
 _CACHED = 8192  # pixels worked on at a time
-_NUMBERS = 64  # levels are numbered modulo this power of 2 along each axis of a lattice
+_NUMBERS = 128  # levels are numbered modulo this power of 2 along each axis of a lattice
 
 
 def simulate_thermal(height: int, width: int, *, kind: str, generator: np.random.Generator) -> Field:
@@ -143,7 +143,7 @@ def _parcels(canvas: _Canvas) -> Field:
         block = _mosaic(canvas, size=canvas.length(30, 120), aspect=np.float32(1))
         across, along = canvas.axes(canvas.generator.uniform(0, math.pi))
         turn = canvas.generator.normal(0, 0.5, _NUMBERS**2).astype(np.float32)
-        cosine, sine = np.cos(turn)[block], np.sin(turn)[block]
+        cosine, sine = (np.asarray(wave, dtype=np.float32)[block] for wave in (np.cos(turn), np.sin(turn)))
         strip = _uneven(cosine * across - sine * along, canvas.length(3, 16), canvas)
         ahead = cosine * along + sine * across + (strip % 5).astype(np.float32) * np.float32(7.3)
         piece = _uneven(np.asarray(ahead, dtype=np.float32), canvas.length(6, 50), canvas)

@@ -40,9 +40,25 @@ def coverage(
     Returns:
         (batch, band), or (band,) for a single image; float64; NaN where no pixel counts.
     """
+    return share_within(prediction, target, sigma, valid=valid, region=region, factor=half_width(level))
+
+
+def share_within(
+    prediction: Tensor,
+    target: Tensor,
+    sigma: Tensor,
+    *,
+    valid: Tensor,
+    region: Tensor | None = None,
+    factor: float,
+) -> Tensor:
+    """Share of the pixels of each band where |p - t| <= factor * sigma, whatever the errors are distributed like.
+
+    factor: a quantile of |p - t| / sigma found elsewhere, for one. Otherwise as `coverage`.
+    """
     sigma, counted = _known(sigma, valid, region)
     prediction, target, _, _ = aligned(prediction, target, valid, None)
-    inside = (prediction - target).abs() <= half_width(level) * sigma
+    inside = (prediction - target).abs() <= factor * sigma
     return (inside & counted).sum(dim=(-2, -1)) / counted.sum(dim=(-2, -1)).double()
 
 
