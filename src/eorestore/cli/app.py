@@ -23,6 +23,7 @@ from eorestore.cli.report import report
 from eorestore.cli.restore import restore
 from eorestore.cli.train import train, watch
 from eorestore.cli.view import view
+from eorestore.cli.zero_shot import zero_shot
 from eorestore.errors import EXIT_INTERRUPTED, EXIT_USAGE, EorestoreError
 
 COMMAND_LINE_ERROR: type[typer.BadParameter] = typer.BadParameter.__mro__[2]
@@ -37,8 +38,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for command in (
-    demo, restore, compress, decompress, export, cache, train, watch, evaluate, compare, ablate, report, view, info,
-    doctor,
+    demo, restore, zero_shot, compress, decompress, export, cache, train, watch, evaluate, compare, ablate, report,
+    view, info, doctor,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(model.app, name="model")

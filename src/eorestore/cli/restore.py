@@ -100,12 +100,12 @@ def restore(
         model=model,
         sar=sar,
         mask=mask,
-        bands=_names(bands),
-        sar_bands=_names(sar_bands),
+        bands=names(bands),
+        sar_bands=names(sar_bands),
         unit=Unit.parse(unit) if unit else None,
         sar_unit=Unit.parse(sar_unit) if sar_unit else None,
         s2_offset=s2_offset,
-        bbox=_box(bbox),
+        bbox=box(bbox),
         tile=tile,
         overlap=overlap,
         batch=batch,
@@ -180,11 +180,13 @@ def _megabytes(budget: str | None) -> int | None:
     return int(budget)
 
 
-def _names(text: str | None) -> tuple[str, ...] | None:
+def names(text: str | None) -> tuple[str, ...] | None:
+    """Names in a text with commas."""
     return tuple(part.strip() for part in text.split(",")) if text else None
 
 
-def _box(text: str | None) -> tuple[float, float, float, float] | None:
+def box(text: str | None) -> tuple[float, float, float, float] | None:
+    """Left, bottom, right, top. Raises UsageError."""
     from eorestore.errors import UsageError
 
     if text is None:

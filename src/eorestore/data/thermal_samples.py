@@ -130,7 +130,7 @@ def thermal_samples(config: RunConfig, processor: Processor, model: Model) -> tu
 def scaled(scene: NDArray[np.floating]) -> NDArray[np.float32]:
     """The scene with its 1st percentile at 0 and its 99th at 1; what lies beyond is kept."""
     low, high = np.percentile(scene, _PERCENTILES)
-    return ((scene - low) / (high - low if high > low else 1.0)).astype(np.float32)
+    return np.asarray((scene - low) / (high - low if high > low else 1.0), dtype=np.float32)
 
 
 def _bands(values: NDArray[np.floating], generator: np.random.Generator, *, least: int) -> list[NDArray[np.float32]]:

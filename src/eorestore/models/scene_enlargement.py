@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from eorestore.layers.resampling import enlarge
@@ -25,8 +26,10 @@ class Stages:
 
     factor: enlargement in all, a power of the network's own. sensor: with which the result agrees. ensemble: of the
     eight flips and turns. share: of the way from projected bicubic enlargement to the network's projected image; 0 for
-    a scene on which the network shows no gain. project: whether the result is projected. passes, patch, overlap, shifts,
-    offset, seed: how an image is cut for the network, see `tiling.overlapping` and `tiling.shifted`; `whole` does not.
+    a scene on which the network shows no gain. project: whether the result is projected. passes, patch, overlap,
+    shifts, offset, seed: how an image is cut for the network, see `tiling.overlapping` and `tiling.shifted`; `whole`
+    does not. sigma: weights of 1, of the variance over flips and turns, and of the variance of the plain enlargement
+    within 5 x 5 pixels, whose sum is the variance of the error.
     """
 
     factor: int = 2
@@ -40,6 +43,7 @@ class Stages:
     shifts: int = 6
     offset: float = 0.33
     seed: int = 0
+    sigma: tuple[float, float, float] = (0.0, 1.0, 0.0)
 
 
 class SceneEnlargement(Model):
@@ -47,22 +51,22 @@ class SceneEnlargement(Model):
 
     Every stage enlarges by the network's scale and is projected on the input, so that the next one starts from an image
     that agrees with it. Both ends of the blend agree with the input, so the blend does. Bands go through one by one.
-    `spread` is the standard deviation of the image over the flips and turns.
+    `sigma` is one standard deviation of the error as `Stages.sigma` has it.
     """
 
     multiple_of = 1
 
-    def __init__(self, network: Model, stages: Stages) -> None:
+    def __init__(self, network: Model, stages: Stages, *, bands: int = 1) -> None:
         super().__init__(network.settings)
         self.network, self.stages = network, stages
-        self.scale, self.extras = stages.factor, {"spread": 1}
+        self.scale, self.bands, self.extras = stages.factor, bands, {"sigma": bands}
         reach, own = network.reach, network.scale
         total, factor = 0, 1
         while factor < stages.factor and reach is not None:
             total += -(-reach // factor)  # of a later stage, in pixels of the input
             factor *= own
             total += stages.sensor.reach(factor) if stages.project or factor < stages.factor else 0
-        self.reach = None if reach is None else max(total, stages.sensor.reach(stages.factor) + 2)
+        self.reach = None if reach is None else max(total, stages.sensor.reach(stages.factor) + 4)
         if stages.passes != "whole":
             self.reach = None  # where patches begin depends on where the tile does
         self.tiling = "blend" if self.reach is None else "crop"
@@ -73,13 +77,14 @@ class SceneEnlargement(Model):
         single = low.float().reshape(batch * bands, 1, height, width)
         hints = None if guide is None else guide.repeat_interleave(bands, dim=0)
         base = self._projected(enlarge(single, factor=self.scale), single, self.scale)
-        spread = torch.zeros_like(base)
-        image = base
+        image, spread = base, torch.zeros_like(base)
         if self.stages.share > 0:
             found, spread = self._ensemble(single, hints)
             image = base + self.stages.share * (found - base)
         size = (batch, bands, height * self.scale, width * self.scale)
-        return Output(image.reshape(size), {"spread": spread.reshape(size).mean(1, keepdim=True)})
+        flat, turned, rough = self.stages.sigma
+        sigma = (flat + turned * spread**2 + rough * local_variance(base)).sqrt()
+        return Output(image.reshape(size), {"sigma": sigma.reshape(size)})
 
     def base(self, low: Tensor) -> Tensor:
         """The projected bicubic enlargement of (batch, band, y, x)."""
@@ -130,3 +135,17 @@ class SceneEnlargement(Model):
 
     def _projected(self, image: Tensor, low: Tensor, factor: int) -> Tensor:
         return project(image, low, self.stages.sensor, factor=factor) if self.stages.project else image
+
+
+def local_variance(image: Tensor) -> Tensor:
+    """Variance of (batch, band, y, x) within 5 x 5 pixels, the outermost pixels repeated."""
+    padded = F.pad(image, (2, 2, 2, 2), mode="replicate")
+    middle = padded[..., 2:-2, 2:-2]
+    # differences to the pixel itself: squares of values far from 0 would lose the variance to rounding
+    rows, columns = image.shape[-2:]
+    total, squares = torch.zeros_like(image), torch.zeros_like(image)
+    for down in range(5):
+        for across in range(5):
+            apart = padded[..., down : down + rows, across : across + columns] - middle
+            total, squares = total + apart, squares + apart**2
+    return (squares / 25 - (total / 25) ** 2).clamp_min(0.0)

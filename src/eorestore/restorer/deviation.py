@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,9 @@ from eorestore.processing.taps import REACH
 from eorestore.raster import Pixels, Window
 from eorestore.restorer.rows import Rows
 from eorestore.restorer.scene import spread
+
+Observe = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+"""Makes (band, y, x) coarser as the input is: by a sensor's operator."""
 
 _SIDE, _COUNT = 64, 16
 _BEYOND = 1e30  # no integer type holds it
@@ -49,8 +54,10 @@ class Deviation:
 class DeviationSample:
     """Gathers windows of a result as its rows go by, as they are written, and compares them with the input."""
 
-    def __init__(self, pixels: Pixels, scale: int) -> None:
+    def __init__(self, pixels: Pixels, scale: int, *, observe: Observe | None = None) -> None:
+        """observe: None shrinks as `processing.resize` does."""
         self.pixels, self.scale = pixels, scale
+        self._observe: Observe = observe or partial(shrink, factor=scale)
         self.windows = spread(pixels.grid.size, _COUNT, _SIDE)
         shapes = [(len(pixels.bands), window.height * scale, window.width * scale) for window in self.windows]
         self._gathered = [np.zeros(shape, pixels.encoding.dtype) for shape in shapes]
@@ -78,7 +85,7 @@ class DeviationSample:
             exact = judged & ~_near(self._at_an_end(gathered))
             saturated += len(names) * int(judged.sum()) - int(exact.sum())
             count += int(judged.sum())
-            small = shrink(encoding.decode(gathered).astype(np.float64), factor=self.scale)
+            small = self._observe(encoding.decode(gathered).astype(np.float64))
             given = encoding.decode(raw).astype(np.float64)
             apart = np.maximum(apart, np.abs(small - given).max(axis=(1, 2), where=exact, initial=0.0))
             low = np.minimum(low, given[:, judged].min(axis=1))

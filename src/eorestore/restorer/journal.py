@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import numpy as np
 from safetensors import SafetensorError
@@ -21,6 +21,9 @@ from eorestore.models.model import Prepared
 from eorestore.restorer.plan import Layout
 from eorestore.restorer.rows import Rows
 from eorestore.restorer.scene import PackedMask
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _STRIP = 256
 _SETTINGS = "settings.json"
@@ -119,6 +122,25 @@ class Journal:
         maps = {name[4:]: value for name, value in tensors.items() if name.startswith("map.")}
         constants = {name[9:]: value for name, value in tensors.items() if name.startswith("constant.")}
         return mask, Prepared(maps, constants, tuple(warnings)), facts
+
+    def save_learned(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Weights that were learned from the scene, and what is said of them, for a resumed run."""
+        try:
+            kept = {name: value.contiguous() for name, value in tensors.items()}
+            save_file(kept, self.folder / "learned.partial", metadata={"facts": json.dumps(dict(facts))})
+            (self.folder / "learned.partial").replace(self.folder / "learned.safetensors")
+        except (OSError, SafetensorError) as error:
+            raise _cannot_write(self.folder, error) from None
+
+    def load_learned(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """What `save_learned` stored, or None."""
+        path = self.folder / "learned.safetensors"
+        if not path.is_file():
+            return None
+        from safetensors import safe_open
+
+        with safe_open(path, framework="pt") as stored:
+            return load_file(path), json.loads(stored.metadata()["facts"])
 
     def __enter__(self) -> Self:
         return self

@@ -43,7 +43,7 @@ _EIGHT_BIT, _SIXTEEN_BIT = Encoding("uint8"), Encoding("uint16", scale=1 / 257)
 
 def holds_pictures(request: Request) -> bool:
     """Whether what is to be restored is a picture or a folder of them, and the model enlarges."""
-    if model_facts(request.model, scale=request.scale).rule.scale == 1:
+    if request.zero_shot is not None or model_facts(request.model, scale=request.scale).rule.scale == 1:
         return False
     path = request.optical
     if path.is_dir():

@@ -13,7 +13,9 @@ from eorestore.raster.products import Declared
 from eorestore.restorer.checks import check_values
 from eorestore.restorer.coarse_bands import MULTISPECTRAL, with_repeated_bands
 from eorestore.restorer.output import Target, target_for
+from eorestore.restorer.plan import model_facts
 from eorestore.restorer.scene import Scene
+from eorestore.restorer.zero_shot_recipe import SceneTask
 
 logger = logging.getLogger(__name__)
 BUILT_IN_MASKS = ("auto", "csmask", "none")
@@ -30,6 +32,7 @@ class Request:
     scale: enlargement that is asked for, where the model leaves a choice. consistent: back-project what is enlarged, so
     that shrunk again it is the input; None does it for networks; see `models.back_projection`.
     adapt: steps that a copy of the weights is trained on the scene itself, 0 for none; see `restorer.adaptation`.
+    zero_shot: enlarge the scene by a network that learns it; `model` says nothing then, see `restorer.zero_shot`.
     adapt_seed: of that training. save_adapted: folder for the adapted checkpoint; without it the weights are dropped.
     Raises UsageError for values that make no sense.
     """
@@ -59,6 +62,7 @@ class Request:
     adapt: int = 0
     adapt_seed: int = 0
     save_adapted: Path | None = None
+    zero_shot: SceneTask | None = None
     cog: bool = False
     overwrite: bool = False
     resume: bool = False
@@ -88,6 +92,11 @@ class Request:
     def declared(self) -> Declared:
         """What the caller says of the optical scene."""
         return Declared(self.bands, self.unit, self.s2_offset)
+
+    @property
+    def anywhere(self) -> bool:
+        """Whether a scene may be a file without a CRS: what is enlarged may. Raises what `model_facts` does."""
+        return self.zero_shot is not None or model_facts(self.model, scale=self.scale).rule.scale > 1
 
     @property
     def mask_file(self) -> Path | None:

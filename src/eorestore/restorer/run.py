@@ -14,11 +14,11 @@ import numpy as np
 from eorestore import __version__
 from eorestore.raster import Raster
 from eorestore.raster.files import RasterFile
-from eorestore.restorer.deviation import DeviationSample
+from eorestore.restorer.deviation import DeviationSample, Observe
 from eorestore.restorer.maps import CONSISTENCY, CONSISTENCY_LAYER, SIGMA, SOURCE, MapStack
 from eorestore.restorer.mask_files import open_mask
 from eorestore.restorer.output import Output, Target
-from eorestore.restorer.plan import Layout, fit_budget, model_facts
+from eorestore.restorer.plan import Layout, fit_budget
 from eorestore.restorer.provenance import deviation_tags, file_facts, identity, output_tags, sigma_facts, sigma_tags
 from eorestore.restorer.request import BUILT_IN_MASKS, Inputs, Request, for_model, open_inputs, open_target
 from eorestore.restorer.requirements import used_bands
@@ -28,12 +28,12 @@ from eorestore.restorer.thumbnail import Thumbnail
 from eorestore.tiling.compositing import Source
 
 if TYPE_CHECKING:
-    from eorestore.models.model import Prepared
-    from eorestore.restorer.adaptation import Adapted
+    from eorestore.models.model import Model, Prepared
     from eorestore.restorer.consistency import ConsistencyRows
     from eorestore.restorer.enlargement import Enlargement
     from eorestore.restorer.journal import Journal
     from eorestore.restorer.restore import Restorer
+    from eorestore.restorer.zero_shot_recipe import SceneTask
 
 logger = logging.getLogger(__name__)
 
@@ -57,19 +57,19 @@ def restore_file(request: Request, *, progress: Progress | None = None, adapting
 
     started = time.perf_counter()
     target = open_target(request)
-    inputs = open_inputs(request, anywhere=model_facts(request.model, scale=request.scale).rule.scale > 1)
+    inputs = open_inputs(request, anywhere=request.anywhere)
     restorer, request, inputs, enlargement = _prepared(request, inputs)
     optical = inputs.optical
     maps = restorer.maps(request.save, inputs.scene)
     mask = _mask(request, inputs)
     size = optical.grid.scale(restorer.scale).size
     layout = Layout(len(optical.bands), optical.encoding.dtype, size, maps.bands)
-    tally = _Tally(optical, restorer.scale)
+    tally = _Tally(optical, restorer.scale, _observation(request))
     compared: ConsistencyRows | None = None
     with _journal(request, restorer, target, layout) as journal:
         learned = _learn(restorer, inputs, mask, journal)
         _tell_share(request, learned)
-        adapted = _adapt(request, restorer, inputs, learned, progress=adapting)
+        adapted = _adapt(request, restorer, inputs, learned, journal, progress=adapting)
         restorer = restorer if adapted is None else restorer.with_model(adapted.model)
         # Not kept in the journal: from one scene and mask it comes out the same again.
         fit = restorer.compare(inputs.scene, learned.mask) if CONSISTENCY in request.save else None
@@ -118,7 +118,9 @@ def restore_file(request: Request, *, progress: Progress | None = None, adapting
             if apart is not None:
                 output.tag(deviation_tags(apart))
     facts = _facts(request, inputs, restorer, learned, tally)
-    facts["adapted"] = None if adapted is None else adapted.to_json()
+    facts["adapted"] = None if adapted is None or request.zero_shot is not None else adapted.facts
+    if adapted is not None and request.zero_shot is not None:
+        facts["zero_shot"] = adapted.facts
     if enlargement is not None and apart is not None:
         facts["enlargement"] = {**enlargement.to_json(), "deviation": apart.to_json()}
     facts["maps"] = {name: target.map_path(name).name for name in request.save}
@@ -127,6 +129,15 @@ def restore_file(request: Request, *, progress: Progress | None = None, adapting
     if compared is not None:
         facts["inconsistent_share"] = compared.share
     return Report(target, facts | {"seconds": round(time.perf_counter() - started, 3)}, tally.thumbnail.raster())
+
+
+@dataclass(frozen=True)
+class _Adapted:
+    """A model that learned from the scene. words: what was done, for a tag. facts: the same for the sidecar."""
+
+    model: Model
+    words: str
+    facts: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -143,16 +154,25 @@ class _Learned:
 class _Tally:
     """What is gathered while finished rows go by: pixels by origin, a small picture, how far it is off the input."""
 
-    def __init__(self, optical: RasterFile, scale: int) -> None:
+    def __init__(self, optical: RasterFile, scale: int, observe: Observe | None = None) -> None:
         self.counts = np.zeros(len(Source), dtype=np.int64)
         self.thumbnail = Thumbnail(optical, scale=scale)
-        self.deviation = DeviationSample(optical, scale) if scale > 1 else None
+        self.deviation = DeviationSample(optical, scale, observe=observe) if scale > 1 else None
 
     def add(self, rows: Rows) -> None:
         self.counts += np.bincount(rows.source.ravel(), minlength=len(Source))
         self.thumbnail.add(rows.first, rows.raw)
         if self.deviation is not None:
             self.deviation.add(rows)
+
+
+def _observation(request: Request) -> Observe | None:
+    """How a result is made coarser to be compared with the input; None for the common way."""
+    if request.zero_shot is None:
+        return None
+    from eorestore.restorer.zero_shot import observation
+
+    return observation(request.zero_shot)
 
 
 def _prepared(request: Request, inputs: Inputs) -> tuple[Restorer, Request, Inputs, Enlargement | None]:
@@ -163,19 +183,29 @@ def _prepared(request: Request, inputs: Inputs) -> tuple[Restorer, Request, Inpu
     from eorestore.restorer.inference import Execution
     from eorestore.restorer.restore import load_restorer
 
-    restorer = load_restorer(
-        request.model,
-        bands=inputs.optical.bands,
-        tile=request.tile,
-        overlap=request.overlap,
-        scale=request.scale,
-        share=request.share,
-        execution=Execution(request.batch, request.device, request.precision, request.tta),
-    )
+    execution = Execution(request.batch, request.device, request.precision, request.tta)
+    enlargement: Enlargement | None
+    if request.zero_shot is not None:
+        from eorestore.restorer.zero_shot import scene_restorer
+
+        settled = request.zero_shot.settled(inputs.optical.grid.size)
+        restorer, enlargement = scene_restorer(settled, inputs.optical, execution, tile=request.tile)
+        request = replace(request, zero_shot=settled, model=restorer.name)
+    else:
+        restorer = load_restorer(
+            request.model,
+            bands=inputs.optical.bands,
+            tile=request.tile,
+            overlap=request.overlap,
+            scale=request.scale,
+            share=request.share,
+            execution=execution,
+        )
     scale = restorer.facts.rule.scale
     request, inputs = for_model(request, inputs, primary=restorer.primary, model=restorer.name, scale=scale)
     optical = inputs.optical
-    restorer, enlargement = restorer.fitted(optical, consistent=request.consistent)
+    if request.zero_shot is None:
+        restorer, enlargement = restorer.fitted(optical, consistent=request.consistent)
     restorer.check(inputs.bands, names=inputs.names)
     left = [name for name in optical.bands.names if name not in restorer.processor.output.names]
     if left and request.mask == "none":
@@ -234,9 +264,17 @@ def _learn(restorer: Restorer, inputs: Inputs, mask: MaskOfWindow | None, journa
 
 
 def _adapt(
-    request: Request, restorer: Restorer, inputs: Inputs, learned: _Learned, *, progress: Progress | None
-) -> Adapted | None:
-    """The copy that learned from the scene, if that is asked for; a resumed run learns the same again."""
+    request: Request,
+    restorer: Restorer,
+    inputs: Inputs,
+    learned: _Learned,
+    journal: Journal | None,
+    *,
+    progress: Progress | None,
+) -> _Adapted | None:
+    """The copy that learned from the scene, if that is asked for; a resumed run learns the same again, or has it."""
+    if request.zero_shot is not None:
+        return _learn_scene(request.zero_shot, restorer, inputs, journal, progress=progress)
     if not request.adapt or learned.masked_share == 0:
         return None
     from eorestore.models.checkpoint import save_adapted
@@ -256,7 +294,23 @@ def _adapt(
         save_adapted(
             request.save_adapted, adapted.model, restorer.processor, config=restorer.facts.config, adapted=told
         )
-    return adapted
+    return _Adapted(adapted.model, adapted.words, adapted.to_json())
+
+
+def _learn_scene(
+    task: SceneTask, restorer: Restorer, inputs: Inputs, journal: Journal | None, *, progress: Progress | None
+) -> _Adapted:
+    """The network that learned the scene, or that of the interrupted run."""
+    from eorestore.restorer.zero_shot import learn, learned_before
+
+    stored = None if journal is None or journal.rows_done == 0 else journal.load_learned()
+    if stored is not None:
+        return _Adapted(learned_before(restorer, *stored), stored[1]["words"], stored[1]["told"])
+    found = learn(task, inputs.optical, restorer, progress=progress)
+    if journal is not None:
+        told = {"words": found.words, "told": found.to_json(), "stages": found.stages_json()}
+        journal.save_learned(found.model.network.state_dict(), told)
+    return _Adapted(found.model, found.words, found.to_json())
 
 
 def _tell_share(request: Request, learned: _Learned) -> None:

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from eorestore.data.single_scene import Piece, hold_back
 from eorestore.errors import DataError, UsageError
-from eorestore.models.catalogue import Resolved, SizeRule
+from eorestore.layers.sensor import observe
+from eorestore.models.catalogue import Resolved, SizeRule, resolve
 from eorestore.models.checkpoint import load_checkpoint
 from eorestore.models.model import Model
 from eorestore.models.scene_enlargement import SceneEnlargement, Stages
@@ -25,33 +27,22 @@ from eorestore.processing.filling import REACH as FILLED
 from eorestore.processing.filling import fill_near
 from eorestore.processing.sensor import Sensor
 from eorestore.raster import Pixels, Unit
+from eorestore.restorer.deviation import Observe
 from eorestore.restorer.enlargement import Enlargement, scene_scaling
 from eorestore.restorer.inference import Execution
-from eorestore.restorer.plan import LOW, ModelFacts, resolve
+from eorestore.restorer.plan import LOW, ModelFacts
 from eorestore.restorer.restore import Restorer
 from eorestore.restorer.scene import physical, spread
 from eorestore.restorer.scene_learning import Judgement, Learned, Progress, judge_scene, learn_scene
-from eorestore.restorer.zero_shot_recipe import ZeroShotRecipe
+from eorestore.restorer.scene_uncertainty import calibrated
+from eorestore.restorer.zero_shot_recipe import NAME, SceneTask
 
 log = logging.getLogger(__name__)
 
-NAME = "zero-shot"
 FALL_BACK = "bicubic, projected"
 _WHOLE, _SIDE, _COUNT = 1024, 256, 16  # a scene up to 1024 pixels is seen whole, a larger one by 16 windows
 _LARGEST_BANDS = 16
 _TILE, _OVERLAP, _PATCH_TILE = 256, 64, 1024
-
-
-@dataclass(frozen=True)
-class SceneTask:
-    """What is asked for. recipe: with its automatic numbers filled in, see `ZeroShotRecipe.settled`."""
-
-    recipe: ZeroShotRecipe
-    scale: int
-
-    def identity(self) -> dict[str, Any]:
-        """What must be the same for a run to be continued."""
-        return {"recipe": self.recipe.to_dict(), "scale": self.scale}
 
 
 @dataclass(frozen=True)
@@ -95,25 +86,32 @@ class SceneNetwork:
             **self.facts,
         }
 
+    def stages_json(self) -> dict[str, Any]:
+        """What was decided on the way, so that `learned_before` finds it again."""
+        return {"share": self.model.stages.share, "sigma": list(self.model.stages.sigma)}
+
     def _judged(self, found: Judgement) -> dict[str, float | int]:
         errors = {"bicubic": found.bicubic, "network": found.network, "blend": found.blend}
         told = {f"rmse_{name}": round(value * self.range, 6) for name, value in errors.items()}
         return {**told, "gain": round(found.gain, 4), "pixels": found.pixels}
 
 
-def scene_restorer(task: SceneTask, pixels: Pixels, execution: Execution) -> tuple[Restorer, Enlargement]:
+def scene_restorer(
+    task: SceneTask, pixels: Pixels, execution: Execution, *, tile: int | None = None
+) -> tuple[Restorer, Enlargement]:
     """A restorer for one scene whose network has not yet learned anything: it has the sizes that tiling needs.
+
+    task: settled. tile: side in pixels of the scene; by default 256, and larger where patches are cut in it.
 
     Raises UsageError, UnknownNameError, CheckpointError.
     """
     recipe = task.recipe
     network, sha256 = begin(task)
-    model = SceneEnlargement(network, stages(task)).eval()
+    model = SceneEnlargement(network, stages(task), bands=len(pixels.bands)).eval()
     scaling = scaling_of(task, pixels)
-    rule = SizeRule(
-        scale=task.scale, reach=None if model.reach is None else model.reach + FILLED, tiling=model.tiling
-    )
-    tile = _TILE if recipe.inference.passes == "whole" else max(_PATCH_TILE, 2 * recipe.inference.patch)
+    rule = SizeRule(scale=task.scale, reach=None if model.reach is None else model.reach + FILLED, tiling=model.tiling)
+    if tile is None:
+        tile = _TILE if recipe.inference.passes == "whole" else max(_PATCH_TILE, 2 * recipe.inference.patch)
     config = {"parameters": sum(weight.numel() for weight in network.parameters())}
     facts = ModelFacts(Resolved("checkpoint", NAME, None), rule, tile, _OVERLAP, config, recipe.inference.project)
     processor = Processor({LOW: scaling}, scaling, task.scale)
@@ -145,8 +143,20 @@ def learn(task: SceneTask, pixels: Pixels, restorer: Restorer, *, progress: Prog
             learned = Learned(model.network, 0, 0, error.message, 0.0, 0, judged, judged)
     chosen, method = decide(learned.after, task)
     network = learned.network.to(memory_format=torch.channels_last)
-    enlarging = SceneEnlargement(network, replace(model.stages, share=chosen)).eval()
-    return SceneNetwork(enlarging, method, learned, restorer.sha256, span, task)
+    final = SceneEnlargement(network, replace(model.stages, share=chosen), bands=model.bands).eval()
+    enlarging, uncertainty = calibrated(final, pieces)
+    told = {"uncertainty": None if uncertainty is None else uncertainty.to_json()}
+    return SceneNetwork(enlarging, method, learned, restorer.sha256, span, task, told)
+
+
+def learned_before(restorer: Restorer, weights: Mapping[str, Tensor], told: Mapping[str, Any]) -> SceneEnlargement:
+    """The model of an interrupted run: its weights, and what was decided."""
+    model: SceneEnlargement = restorer.model  # type: ignore[assignment]
+    model.network.load_state_dict(dict(weights))
+    decided = told["stages"]
+    found = replace(model.stages, share=decided["share"], sigma=tuple(decided["sigma"]))
+    network = model.network.to(memory_format=torch.channels_last)
+    return SceneEnlargement(network, found, bands=model.bands).eval()
 
 
 def decide(judged: Judgement | None, task: SceneTask) -> tuple[float, str]:
@@ -226,6 +236,16 @@ def stages(task: SceneTask) -> Stages:
         chosen.offset,
         task.recipe.seed,
     )
+
+
+def observation(task: SceneTask) -> Observe:
+    """The sensor's operator on arrays. Raises UsageError for a sensor that is none."""
+    sensor = Sensor.parse(task.recipe.inference.sensor)
+
+    def observed(image: NDArray[np.float64]) -> NDArray[np.float64]:
+        return observe(torch.from_numpy(image), sensor, factor=task.scale).numpy()
+
+    return observed
 
 
 def scaling_of(task: SceneTask, pixels: Pixels) -> BandScaling:

@@ -16,6 +16,7 @@ from eorestore.models.catalogue import PRESET_FOLDERS
 from eorestore.plain_values import lay_over, override_pairs, read_yaml
 
 Rate = Annotated[float, Gt(0)]
+NAME = "zero-shot"
 SCALES = (2, 3, 4, 8, 16)
 _CROPS = {2: 64, 3: 64, 4: 64, 8: 48, 16: 32}
 _STEPS = {2: 15_000, 3: 15_000, 4: 15_000, 8: 20_000, 16: 25_000}
@@ -146,6 +147,22 @@ class ZeroShotRecipe:
         """Plain values, as YAML holds them."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return plain
+
+
+@dataclass(frozen=True)
+class SceneTask:
+    """What is asked for of one scene. recipe: with its automatic numbers filled in, see `ZeroShotRecipe.settled`."""
+
+    recipe: ZeroShotRecipe
+    scale: int
+
+    def settled(self, size: tuple[int, int]) -> SceneTask:
+        """The task for a scene of (height, width) pixels. Raises UsageError."""
+        return SceneTask(self.recipe.settled(self.scale, size), self.scale)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values: what must be the same for a run to be continued."""
+        return {"recipe": self.recipe.to_dict(), "scale": self.scale}
 
 
 def recipe_names() -> tuple[str, ...]:
