@@ -11,7 +11,7 @@ from typing import Any
 from eorestore.errors import DataError
 from eorestore.raster.thermal_products import INFRARED, Conversion, Product
 
-_THERMAL_FILE = re.compile(r"^(?P<scene>.+)_(?P<surface>ST_)?B(?P<band>10|11|6|6_VCID_[12])$", re.IGNORECASE)
+_THERMAL_FILE = re.compile(r"^(?P<scene>.+?)_(?P<surface>ST_)?B(?P<band>10|11|6|6_VCID_[12])$", re.IGNORECASE)
 
 
 def metadata_beside(path: Path) -> Path | None:

@@ -118,7 +118,8 @@ class Product:
     def notes(self, file: str) -> list[str]:
         """What was decided by rule, for the log."""
         conversion = self.conversion
-        told = [f"{file}: {self.name}, kelvin = {_formula(conversion)}"]
+        formula = _formula(conversion)
+        told = [f"{file}: {self.name}{f', kelvin = {formula}' if formula else ''}"]
         if conversion.fills:
             told.append(f"{file}: {', '.join(f'{fill:g}' for fill in conversion.fills)} counts as missing")
         if conversion.limits == INFRARED:
@@ -284,6 +285,8 @@ def _listed(paths: Sequence[str] | Mapping[str, Any]) -> str:
 
 
 def _formula(conversion: Conversion) -> str:
+    if (conversion.scale, conversion.offset, conversion.planck) == (1.0, 0.0, None):
+        return ""
     linear = f"DN x {conversion.scale:g}" + (f" + {conversion.offset:g}" if conversion.offset else "")
     if conversion.planck is None:
         return linear

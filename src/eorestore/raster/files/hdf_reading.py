@@ -19,7 +19,7 @@ from eorestore.raster.grid import Grid, Transform
 from eorestore.raster.products import Declared
 from eorestore.raster.thermal_products import Product, choose_variable, declared_product, hdf_product, short_name
 
-_UNREADABLE = (OSError, RuntimeError, KeyError, ValueError, TypeError)  # what h5py and scipy raise at damaged files
+_UNREADABLE = (OSError, RuntimeError, LookupError, ValueError, TypeError)  # what h5py and scipy raise at damaged files
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class _Variable:
     @property
     def dtype(self) -> np.dtype[Any]:
         dtype = np.dtype(self.values.dtype)
-        return np.dtype(dtype.str.replace("i", "u")) if self.unsigned else dtype
+        real: np.dtype[Any] = np.dtype(dtype.str.replace("i", "u")) if self.unsigned else dtype
+        return real
 
     @property
     def size(self) -> tuple[int, int] | None:

@@ -29,7 +29,7 @@ def read_objects(file: BinaryIO, *, name: str) -> Any:  # noqa: ANN401 - plain v
         if not dtype.hasobject:
             file.seek(0)
             return np.load(file, allow_pickle=False)
-        return _PlainUnpickler(file).load()
+        loaded = _PlainUnpickler(file).load()
     except _Foreign as error:
         raise DataError(
             f"{name} holds {error}, which is not read since it could run code",
@@ -37,6 +37,9 @@ def read_objects(file: BinaryIO, *, name: str) -> Any:  # noqa: ANN401 - plain v
         ) from None
     except _BROKEN as error:
         raise DataError(f"{name} cannot be read: {type(error).__name__}", fix="fetch the file again") from None
+    if not isinstance(loaded, np.ndarray):
+        raise DataError(f"{name} holds a {type(loaded).__name__} where an array was said", fix="fetch the file again")
+    return loaded
 
 
 class _Foreign(pickle.UnpicklingError):
@@ -48,7 +51,7 @@ class _Token:
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Knows four names, each bound to a fresh function of ours that checks its arguments.
+    """Knows six names, each bound to a fresh function of ours that checks its arguments.
 
     A stream can set attributes of what it names; that reaches a function that only this stream sees.
     """
@@ -63,6 +66,10 @@ class _PlainUnpickler(pickle.Unpickler):
             return lambda *_: np.ndarray((0,), np.int8)
         if (place, name) == ("numpy.core.multiarray", "scalar"):
             return lambda dtype, data: np.frombuffer(data, _without_objects(dtype), count=1)[0]
+        if (place, name) == ("numpy.core.numeric", "_frombuffer"):
+            return lambda data, dtype, shape, order: np.frombuffer(data, _without_objects(dtype)).reshape(
+                shape, order=order
+            )
         if (place, name) == ("_codecs", "encode"):
             return lambda text, _: text.encode("latin1")
         raise _Foreign(f"{module}.{name}")

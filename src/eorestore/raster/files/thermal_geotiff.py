@@ -89,7 +89,12 @@ def _encoding(facts: FileFacts, product: Product) -> tuple[Encoding, int | None]
     conversion = product.conversion
     if np.dtype(facts.dtype).kind != "u" or conversion.planck is not None:
         return KELVIN, None
-    gap = int(conversion.fills[0]) if conversion.fills else 0
+    stored = np.array([*conversion.fills, 0.0])
+    held = stored[(stored >= 0) & (stored <= np.iinfo(facts.dtype).max) & (stored == np.rint(stored))]
+    gaps = held[np.isnan(conversion.kelvin(held.astype(facts.dtype)))]
+    if not gaps.size:  # every number is a temperature
+        return KELVIN, None
+    gap = int(gaps[0])
     return Encoding(facts.dtype, conversion.scale, conversion.offset, float(gap)), gap
 
 
