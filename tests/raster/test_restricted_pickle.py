@@ -28,11 +28,14 @@ def stream(value: object, protocol: int = 4, *, body: bytes | None = None) -> io
 def test_plain_values_and_arrays_come_back_as_they_were(protocol):
     value = {
         "text": "°", "whole": 3, "real": 0.5, "bytes": b"\x00\xff", "none": None, "list": [1, 2],
+        "nested": {"a": (1, [np.arange(2)])},
         "array": np.arange(6, dtype=">u2").reshape(2, 3), "scalar": np.float32(1.5), "names": np.array(["ab", "c"]),
     }  # fmt: skip
     back = read_objects(stream(value, protocol), name="a.npz")[0]
     assert list(back) == list(value)
-    for key in value:
+    nested = back.pop("nested")["a"]
+    assert (type(nested), nested[0], nested[1][0].tolist()) == (tuple, 1, [0, 1])
+    for key in back:
         np.testing.assert_array_equal(back[key], value[key])
     assert back["array"].dtype == np.dtype(">u2")
 
@@ -56,6 +59,9 @@ def test_whatever_else_is_named_is_refused(value):
         b"cnumpy\nndarray\n(I3\ntR.",  # it may be named, not called
         b"cnumpy._core.multiarray\nscalar\n(cnumpy\ndtype\n(S'O'\ntRS'abcdefgh'\ntR.",
         b"c_codecs\nencode\n(I3\nI3\ntR.",
+        b"cnumpy._core.multiarray\n_reconstruct\n)R(I1\n(I1\ntcnumpy\ndtype\n(S'O8'\ntRI00\nS'abcdefgh'\ntb.",
+        b"(lp0\ng0\na.",  # a list within itself
+        b"\x8f.",  # a set
         b"\x80\x04",
         b"",
         b"\xff\xfe",

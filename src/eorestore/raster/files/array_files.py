@@ -14,7 +14,7 @@ from eorestore.raster.products import Declared
 
 _HDF4 = b"\x0e\x03\x13\x01"
 _HDF = (".h5", ".hdf5", ".he5", ".nc", ".nc4", ".cdf", ".hdf")
-_SLSTR = "LST_in.nc"
+SLSTR = "LST_in.nc"  # the file of a Sentinel-3 folder that holds the temperature
 
 
 def open_arrays(path: Path, declared: Declared, tags: Mapping[str, str], *, anywhere: bool) -> SourcedBand | None:
@@ -23,7 +23,7 @@ def open_arrays(path: Path, declared: Declared, tags: Mapping[str, str], *, anyw
     A Sentinel-3 folder SL_2_LST is read through its LST_in.nc. Raises DataError and its kinds, MissingError for h5py.
     """
     if path.is_dir():
-        path = path / _SLSTR
+        path = path / SLSTR
         if not path.is_file():
             return None
     start = _first_bytes(path)

@@ -6,17 +6,18 @@ import pickle
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eorestore.errors import DataError
 
 # What a damaged or hostile stream makes the unpickler raise, besides its own error.
 _BROKEN = (
-    pickle.UnpicklingError, ArithmeticError, AttributeError, EOFError, ImportError, LookupError, MemoryError, TypeError,
-    ValueError,
+    pickle.UnpicklingError, ArithmeticError, AttributeError, EOFError, ImportError, LookupError, MemoryError,
+    RecursionError, TypeError, ValueError,
 )  # fmt: skip
 
 
-def read_objects(file: BinaryIO, *, name: str) -> Any:  # noqa: ANN401 - plain values of any shape
+def read_objects(file: BinaryIO, *, name: str) -> NDArray[Any]:
     """The content of an .npy stream that holds Python objects: dict, tuple, list, str, int, float, bytes and arrays.
 
     name: of the file, for messages. Raises DataError where the stream is damaged or names anything else; it has run
@@ -28,8 +29,8 @@ def read_objects(file: BinaryIO, *, name: str) -> Any:  # noqa: ANN401 - plain v
         _, _, dtype = read_header(file)
         if not dtype.hasobject:
             file.seek(0)
-            return np.load(file, allow_pickle=False)
-        loaded = _PlainUnpickler(file).load()
+            return np.lib.format.read_array(file, allow_pickle=False)
+        loaded = _plain(_PlainUnpickler(file).load())
     except _Foreign as error:
         raise DataError(
             f"{name} holds {error}, which is not read since it could run code",
@@ -46,42 +47,90 @@ class _Foreign(pickle.UnpicklingError):
     """A stream asks for a class or a function that is not allowed."""
 
 
-class _Token:
-    """Stands for numpy.ndarray in a stream, where it can only be named, not called."""
+class _Kind:
+    """Stands for numpy.dtype: numpy's own takes flags from a stream that could pass bytes off as objects."""
+
+    def __init__(self, kind: str) -> None:
+        if not isinstance(kind, str) or kind[:1] not in "?biufcOSU":
+            raise _Foreign(f"a dtype {kind!r}"[:60])
+        self.holds_objects, self.dtype = kind[0] == "O", np.dtype(kind)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        if not self.holds_objects:
+            self.dtype = self.dtype.newbyteorder(">" if state[1] == ">" else "<" if state[1] == "<" else "=")
+
+    def values(self, data: bytes, shape: Any, order: str) -> NDArray[Any]:  # noqa: ANN401 - checked by numpy
+        """An array of numbers or text from its bytes."""
+        if self.holds_objects:
+            raise _Foreign("bytes called objects")
+        values: NDArray[Any] = np.ndarray(shape, self.dtype, bytes(data), order="F" if order == "F" else "C").copy()
+        return values
+
+
+class _Array:
+    """Stands for an array until its state is known."""
+
+    def __init__(self) -> None:
+        self.content: NDArray[Any] | None = None
+        self.objects: list[Any] = []
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, kind, is_fortran, data = state
+        if not isinstance(kind, _Kind):
+            raise _Foreign("an array without a dtype")
+        order = "F" if is_fortran else "C"
+        if not kind.holds_objects:
+            self.content = kind.values(data, shape, order)
+            return
+        self.objects = list(data)
+        self.content = np.arange(len(self.objects)).reshape(shape, order="F" if is_fortran else "C")
+
+    def array(self) -> NDArray[Any]:
+        """The array, with plain values where it holds objects."""
+        if self.content is None:
+            raise _Foreign("an array without content")
+        if not self.objects:
+            return self.content
+        values = np.empty(self.content.shape, object)
+        for place, number in np.ndenumerate(self.content):
+            values[place] = _plain(self.objects[number])
+        return values
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Knows six names, each bound to a fresh function of ours that checks its arguments.
-
-    A stream can set attributes of what it names; that reaches a function that only this stream sees.
-    """
+    """Knows six names, each bound to a fresh function of ours; nothing of numpy is called with what a stream says."""
 
     def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 - see pickle
         place = module.replace("numpy._core.", "numpy.core.")
         if (place, name) == ("numpy", "ndarray"):
-            return _Token()
+            return None  # named as an argument of _reconstruct, never called
         if (place, name) == ("numpy", "dtype"):
-            return lambda kind, *_: np.dtype(_plain_kind(kind))
+            return lambda kind, *_: _Kind(kind)
         if (place, name) == ("numpy.core.multiarray", "_reconstruct"):
-            return lambda *_: np.ndarray((0,), np.int8)
+            return lambda *_: _Array()
         if (place, name) == ("numpy.core.multiarray", "scalar"):
-            return lambda dtype, data: np.frombuffer(data, _without_objects(dtype), count=1)[0]
+            return lambda kind, data: _kind(kind).values(data, (), "C")[()]
         if (place, name) == ("numpy.core.numeric", "_frombuffer"):
-            return lambda data, dtype, shape, order: np.frombuffer(data, _without_objects(dtype)).reshape(
-                shape, order=order
-            )
+            return lambda data, kind, shape, order: _kind(kind).values(data, shape, order)
         if (place, name) == ("_codecs", "encode"):
             return lambda text, _: text.encode("latin1")
         raise _Foreign(f"{module}.{name}")
 
 
-def _plain_kind(kind: Any) -> str:  # noqa: ANN401 - whatever the stream gives
-    if not isinstance(kind, str) or kind[:1] not in "?biufcOSU":
-        raise _Foreign(f"a dtype {kind!r}"[:60])
-    return kind
+def _kind(value: Any) -> _Kind:  # noqa: ANN401 - whatever the stream gives
+    if not isinstance(value, _Kind):
+        raise _Foreign("an array without a dtype")
+    return value
 
 
-def _without_objects(dtype: Any) -> np.dtype[Any]:  # noqa: ANN401 - whatever the stream gives
-    if not isinstance(dtype, np.dtype) or dtype.hasobject:
-        raise _Foreign("a scalar of objects")
-    return dtype
+def _plain(value: Any) -> Any:  # noqa: ANN401 - plain values of any shape
+    """The value with arrays in place of what stood for them."""
+    if isinstance(value, _Array):
+        return value.array()
+    if isinstance(value, dict):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_plain(item) for item in value)
+    if value is None or isinstance(value, str | bytes | bool | int | float | complex | np.ndarray | np.generic):
+        return value
+    raise _Foreign(f"a {type(value).__name__}")
