@@ -10,6 +10,7 @@ from eorestore.raster.bands import Unit
 from eorestore.raster.files.hdf_reading import open_hdf
 from eorestore.raster.files.numpy_reading import open_npy, open_npz
 from eorestore.raster.files.sources import SourcedBand
+from eorestore.raster.files.subdatasets import open_subdatasets
 from eorestore.raster.products import Declared
 
 _HDF4 = b"\x0e\x03\x13\x01"
@@ -32,10 +33,7 @@ def open_arrays(path: Path, declared: Declared, tags: Mapping[str, str], *, anyw
     if path.suffix.lower() == ".npy":
         return open_npy(path, declared, tags, anywhere=anywhere)
     if start.startswith(_HDF4):
-        raise DataError(
-            f"{path.name} is HDF4, which is not read",
-            fix="fetch the product as HDF5, NetCDF or GeoTIFF, or convert it: gdal_translate of a GDAL with HDF4",
-        )
+        return open_subdatasets(path, declared, tags, anywhere=anywhere)
     if path.suffix.lower() not in _HDF or declared.unit not in (None, Unit.KELVIN):
         return None
     return open_hdf(path, declared, tags, anywhere=anywhere)

@@ -25,16 +25,20 @@ from eorestore.raster.thermal_products import LANDSAT_QUALITY, Conversion, Produ
 
 
 @dataclass
-class _TiffSource:
-    """The first band of a GeoTIFF; `gap` is written over pixels without an observation, None gives kelvin."""
+class TiffSource:
+    """The first band of what GDAL opens under a name; `gap` is written over pixels without an observation.
 
-    path: Path
+    Without a gap it gives kelvin. quality: files of `LANDSAT_QUALITY` by layer.
+    """
+
+    path: Path | str
     conversion: Conversion
     gap: int | None
     quality: Mapping[str, Path]
     _datasets: dict[str, Any] = field(default_factory=dict)
 
     def read(self, window: Window) -> NDArray[Any]:
+        """Raw values (1, y, x) of a window."""
         stored = self._window("", self.path, window)
         kelvin = self.conversion.kelvin(stored)
         for name, path in self.quality.items():
@@ -44,7 +48,7 @@ class _TiffSource:
         )
         return values[None]
 
-    def _window(self, name: str, path: Path, window: Window) -> NDArray[Any]:
+    def _window(self, name: str, path: Path | str, window: Window) -> NDArray[Any]:
         if name not in self._datasets:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -80,7 +84,7 @@ def thermal_geotiff(facts: FileFacts, grid: Grid, declared: Declared) -> Sourced
     encoding, gap = _encoding(facts, product)
     return SourcedBand(
         facts.path, named(product, declared, by_variable=False), facts.descriptions[0] or product.band.name, encoding,
-        grid, partial(_TiffSource, facts.path, product.conversion, gap, quality), (*notes, *told), tags,
+        grid, partial(TiffSource, facts.path, product.conversion, gap, quality), (*notes, *told), tags,
     )  # fmt: skip
 
 
