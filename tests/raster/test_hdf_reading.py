@@ -158,6 +158,14 @@ def test_a_variable_without_a_unit_must_be_declared(tmp_path):
     assert file.read().valid.all()
 
 
+def test_a_factor_in_words_is_no_factor(tmp_path):
+    told = {"units": "K", "scale_factor": "n/a"}
+    path = hdf(tmp_path / "a.h5", {"odd": (numbers(280, 300), told), "good": (numbers(280, 300), {"units": "K"})})
+    assert open_raster(path, anywhere=True).descriptions == ("good",)
+    with pytest.raises(DataError, match="n/a"):
+        open_raster(path, anywhere=True, declared=Declared(bands=("odd",), unit=Unit.KELVIN))
+
+
 def test_a_stack_of_temperatures_is_not_taken_for_bands(tmp_path):
     stack = np.full((12, *SIZE), 280, np.float32)
     path = hdf(tmp_path / "year.nc", {"tas": (stack, {"units": "K"})})

@@ -216,7 +216,11 @@ def _by_conventions(path: str, dtype: np.dtype[Any], attributes: Mapping[str, An
     limits = INFRARED if name == "lst" else ANY_TEMPERATURE
     layer = "DQF" + (name.removeprefix("cmi").upper() if name.startswith("cmi") else "")  # of GOES; 0 is good
     title = f"temperature ({said or 'kelvin by its name'})"
-    return Product(title, _packed(dtype, attributes, zero, limits), "uif", quality=Quality(layer, good=(0,)))
+    try:
+        conversion = _packed(dtype, attributes, zero, limits)
+    except ValueError:  # a factor in words
+        return None
+    return Product(title, conversion, "uif", quality=Quality(layer, good=(0,)))
 
 
 def _packed(

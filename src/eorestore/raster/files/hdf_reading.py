@@ -84,9 +84,9 @@ def open_hdf(path: Path, declared: Declared, tags: Mapping[str, str], *, anywher
     found = {key: hdf_product(key, plane.dtype, plane.attributes) for key, plane in planes.items()}
     chosen = choose_variable(path.name, found, declared)
     variable = planes[chosen]
-    product = found[chosen] or declared_product(variable.dtype, variable.attributes)
     size = variable.size or (0, 0)
     try:
+        product = found[chosen] or declared_product(variable.dtype, variable.attributes)
         placed = _grid(file, variable, size)
         source = _source(file, variable, product)
         outside = range_note(source, size, file=path.name)
