@@ -10,7 +10,7 @@ import typer
 
 
 def info(
-    file: Annotated[Path, typer.Argument(help="GeoTIFF, folder of per-band files, or .eoz file.")],
+    file: Annotated[Path, typer.Argument(help="GeoTIFF, folder of per-band files, thermal product, or .eoz file.")],
     *,
     json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
@@ -34,7 +34,7 @@ def _stored(file: Path) -> dict[str, Any]:
 def _raster(file: Path) -> dict[str, Any]:
     from eorestore.raster.files import open_raster
 
-    raster = open_raster(file)
+    raster = open_raster(file, anywhere=True)
     return {
         "path": str(file),
         "size": list(raster.grid.size),

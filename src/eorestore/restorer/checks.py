@@ -13,6 +13,7 @@ from eorestore.raster.files import RasterFile
 
 _BRIGHTEST = 8.0  # reflectance: no uint16 DN / 10000 gets there
 _OFFSET_DN = 1000
+_COLDEST, _HOTTEST = 50.0, 1500.0  # kelvin that a median of an observation stays within: what is beyond is no kelvin
 _SIDE, _PER_AXIS = 128, 4
 
 
@@ -36,6 +37,11 @@ def check_values(file: RasterFile, *, option: str) -> tuple[str, ...]:
         raise UnitError(
             f"{file.path.name} is called {min(units)} but holds {values.min():.3g}",
             fix=f"if it holds dB, say so: {option} decibel",
+        )
+    if units == {Unit.KELVIN} and not _COLDEST <= float(np.median(values)) <= _HOTTEST:
+        raise UnitError(
+            f"{file.path.name} is called kelvin but has a median of {np.median(values):.6g}",
+            fix="if it is in °C, tag the band: gdal_edit.py -units celsius FILE; if it holds DN, give it their factor",
         )
     if units == {Unit.REFLECTANCE}:
         if float(np.median(values)) > _BRIGHTEST:

@@ -121,7 +121,7 @@ class Output:
                     grid=grid,
                     encoding=optical.encoding_to_write,
                     descriptions=optical.descriptions,
-                    units=_radar_units(optical) if scale == 1 else _units(optical),
+                    units=_certain_units(optical) if scale == 1 else _units(optical),
                     tags=tags,
                     scaled=optical.declares_scale,
                     cog=target.cog and not target.is_folder,
@@ -239,13 +239,13 @@ class Output:
                 writer.write(window, np.where(changed, rounded, raw).astype(raw.dtype))
 
 
-def _radar_units(file: RasterFile) -> tuple[str, ...]:
-    """Units to write: of radar those of its bands, so that the result says dB or power; of reflectance none.
+def _certain_units(file: RasterFile) -> tuple[str, ...]:
+    """Units to write: of radar and temperature those of its bands, so that the result says them; of reflectance none.
 
     Numbers of Sentinel-2 may be DN without a declared scale, which `reflectance` would deny.
     """
     units = tuple(band.unit for band in file.bands)
-    return tuple(map(str, units)) if set(units) <= RADAR else ()
+    return tuple(map(str, units)) if set(units) <= RADAR | {Unit.KELVIN} else ()
 
 
 def _units(file: RasterFile) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from eorestore.processing.resize import enlarge
 from eorestore.raster import RGB, BandSet, Grid, Raster, Window
 from eorestore.raster.encoding import Encoding
 from eorestore.raster.files import open_raster
+from eorestore.raster.files.array_files import SLSTR
 from eorestore.raster.products import band_files
 from eorestore.restorer.deviation import Deviation, DeviationSample
 from eorestore.restorer.output import Target
@@ -47,7 +48,7 @@ def holds_pictures(request: Request) -> bool:
         return False
     path = request.optical
     if path.is_dir():
-        return not _holds_bands(path) and any(file.suffix.lower() in (*SUFFIXES, *_TIFF) for file in path.rglob("*"))
+        return not _holds_scene(path) and any(file.suffix.lower() in (*SUFFIXES, *_TIFF) for file in path.rglob("*"))
     declared = request.bands is not None or request.unit is not None
     return path.is_file() and not declared and _is_picture(path)
 
@@ -232,7 +233,10 @@ def _has_place(path: Path) -> bool:
     return True
 
 
-def _holds_bands(folder: Path) -> bool:
+def _holds_scene(folder: Path) -> bool:
+    """Whether a folder holds one scene: band files, or a thermal product in files of arrays."""
+    if (folder / SLSTR).is_file():
+        return True
     try:
         return bool(band_files(folder))
     except BandError:

@@ -24,3 +24,13 @@ def wkt_of(code: int) -> str:
         return str(CRS.from_epsg(code).to_wkt())
     except CRSError as error:
         raise GridError(f"PROJ knows no EPSG:{code} ({error})", fix="install a newer PROJ (rasterio)") from None
+
+
+def wkt_from(text: str) -> str:
+    """WKT of a CRS given as a code, a PROJ string or WKT. Raises GridError where PROJ cannot read it."""
+    try:
+        return str(CRS.from_user_input(text).to_wkt())
+    except CRSError as error:
+        raise GridError(
+            f"PROJ cannot read the CRS {text[:60]} ({error})", fix="put the scene on another grid"
+        ) from None

@@ -22,6 +22,9 @@ from eorestore.errors import DataError, GridError
 from eorestore.raster.align import Method, check_overlap, warped
 from eorestore.raster.bands import BandSet, canonical_name
 from eorestore.raster.encoding import Encoding
+from eorestore.raster.files.array_files import open_arrays
+from eorestore.raster.files.sources import SourcedBand
+from eorestore.raster.files.thermal_geotiff import in_memory, thermal_geotiff
 from eorestore.raster.grid import Grid, Window
 from eorestore.raster.products import Declared, FileFacts, acquisition_date, band_files, describe, folder_tags
 from eorestore.raster.raster import Raster
@@ -41,7 +44,8 @@ class RasterFile:
     """A raster on disk, read by windows; safe to read from several threads (each has its own handle).
 
     grid: the finest of its members' grids, or the one it was aligned to, or a crop of that.
-    descriptions: band names as the file spells them. notes: what was decided by rule, for the log.
+    descriptions: band names as the file spells them. notes: what was decided by rule, for the log. sourced: where its
+    pixels come from if they are not the file's bands as GDAL reads them.
     """
 
     path: Path
@@ -57,6 +61,7 @@ class RasterFile:
     method: Method = "smooth"
     facts: FileFacts | None = None
     band_index: int | None = None
+    sourced: SourcedBand | None = None
     _handles: threading.local = field(default_factory=threading.local, compare=False, repr=False)
 
     @property
@@ -150,6 +155,10 @@ class RasterFile:
         place = RasterioWindow(window.column + origin.column, window.row + origin.row, window.width, window.height)
         try:
             sources = self._sources()
+            if self._reads_source:
+                inner = Window(place.row_off, place.col_off, place.height, place.width)
+                own: NDArray[Any] = sources[0].read(inner)
+                return own
             if len(sources) == 1:
                 chosen = None if self.band_index is None else [self.band_index]
                 whole: NDArray[Any] = sources[0].read(chosen, window=place)
@@ -184,12 +193,19 @@ class RasterFile:
         continued: NDArray[Any] = known[np.ix_(down - top, across - left)]
         return continued
 
+    @property
+    def _reads_source(self) -> bool:
+        return self.sourced is not None and self.members[0].grid.same_as(self.base)
+
     def _sources(self) -> list[Any]:
         if not hasattr(self._handles, "sources"):
             sources = []
             for member in self.members:
-                dataset = _opened(member.path)
                 same = member.grid.same_as(self.base)
+                if self._reads_source and self.sourced is not None:
+                    sources.append(self.sourced.opened())
+                    continue
+                dataset = _opened(member.path) if self.sourced is None else in_memory(self.sourced)
                 sources.append(dataset if same else warped(dataset, self.base, gap=self.gap, method=self.method))
             self._handles.sources = sources
         return self._handles.sources  # type: ignore[no-any-return]
@@ -218,7 +234,7 @@ def open_raster(
     tags: Mapping[str, str] | None = None,
     anywhere: bool = False,
 ) -> RasterFile:
-    """A GeoTIFF (any raster GDAL reads) or a folder of per-band files, ready to be read by windows.
+    """A GeoTIFF (any raster GDAL reads), a folder of per-band files or a thermal product, read by windows.
 
     declared: bands, unit and Sentinel-2 offset as the caller states them; otherwise tags and the rules of
     `raster.products` say them, and `notes` tells which. anywhere: also a file without a CRS, whose grid then has an
@@ -228,14 +244,28 @@ def open_raster(
     os.environ.setdefault("GDAL_CACHEMAX", "64")
     if not path.exists():
         raise DataError(f"{path} does not exist", fix="check the path")
+    band = open_arrays(path, declared, tags or {}, anywhere=anywhere)
+    if band is not None:
+        return _from_source(path, band)
     if path.is_dir():
         return _open_folder(path, declared, tags or {})
     facts, grid = _facts(path, tags or {}, anywhere=anywhere)
+    band = thermal_geotiff(facts, grid, declared)
+    if band is not None:
+        return _from_source(path, band)
     bands, encoding, notes = describe(facts, declared)
     said = tuple(text or name for text, name in zip(facts.descriptions, bands.names, strict=True))
     return RasterFile(
         path, bands, encoding, grid, (Member(path, grid, bands.names),), said, facts.tags, tuple(notes), facts=facts
     )
+
+
+def _from_source(path: Path, band: SourcedBand) -> RasterFile:
+    member = Member(band.path, band.grid, (band.band.name,))
+    return RasterFile(
+        path, BandSet((band.band,)), band.encoding, band.grid, (member,), (band.description,), band.tags, band.notes,
+        facts=band.facts, sourced=band,
+    )  # fmt: skip
 
 
 def gdal_version() -> str:
