@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -28,6 +29,8 @@ _MEAN_SHARE, _GAUSSIAN_SHARE = 0.7, 0.2  # of the sensors; the others shrink as 
 _MTF = (0.1, 0.5)
 _PERCENTILES = (1.0, 99.0)
 _HALVED_SHARE = 0.3  # of the images, so that edges are met at two sharpnesses
+_SMOOTH_SHARE, _LARGEST_ZOOM = 0.35, 3.3  # of the crops: resampled to a finer grid than they were observed on
+_NOISY_SHARE, _LARGEST_NOISE = 0.35, 0.05  # of the crops: with a sensor's noise, in shares of the scene's range
 _RIM = 4  # pixels of margin to every side, so that a crop is shrunk as the whole is
 _VALIDATION_SEED = 1_000_003
 
@@ -60,9 +63,7 @@ class ThermalCrops:
         scene = self._scenes[int(generator.integers(len(self._scenes)))]
         scale, rim = self._scale, _RIM
         side = (self._crop + 2 * rim) * scale
-        row, column = (int(generator.integers(length - side + 1)) for length in scene.shape)
-        cut = torch.from_numpy(np.ascontiguousarray(scene[row : row + side, column : column + side]))
-        cut = turn(cut[None, None], int(generator.integers(8)))
+        cut = turn(_cut(scene, side, generator), int(generator.integers(8)))
         low = observe(cut, draw_sensor(generator), factor=scale)
         inside, fine = slice(rim, -rim), slice(rim * scale, -rim * scale)
         target = cut[0, :, fine, fine].contiguous()
@@ -71,6 +72,24 @@ class ThermalCrops:
             "target": target,
             "valid": torch.ones_like(target, dtype=torch.bool),
         }
+
+
+def _cut(scene: NDArray[np.float32], side: int, generator: np.random.Generator) -> Tensor:
+    """A square of a scene as (1, 1, y, x), now and then smoother or noisier than it is.
+
+    Products are often delivered on a finer grid than their sensor's, Landsat's thermal bands among them: nothing can
+    be sharpened there, and a network must tell so from what it sees.
+    """
+    zoom = float(generator.uniform(1.0, _LARGEST_ZOOM)) if generator.random() < _SMOOTH_SHARE else 1.0
+    taken = min(max(round(side / zoom), 2), side)
+    row, column = (int(generator.integers(length - taken + 1)) for length in scene.shape)
+    cut = torch.from_numpy(np.ascontiguousarray(scene[row : row + taken, column : column + taken]))[None, None]
+    if taken < side:
+        cut = F.interpolate(cut, size=(side, side), mode="bicubic", align_corners=False)
+    if generator.random() < _NOISY_SHARE:
+        noise = generator.standard_normal((side, side), dtype=np.float32)
+        cut = cut + float(generator.uniform(0.0, _LARGEST_NOISE)) * torch.from_numpy(noise)
+    return cut
 
 
 def draw_sensor(generator: np.random.Generator) -> Sensor:
