@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -13,9 +14,12 @@ from eorestore.layers.resampling import enlarge
 from eorestore.layers.sensor import project
 from eorestore.models.model import Model, Output
 from eorestore.processing.sensor import Sensor
+from eorestore.processing.unsharp import adaptive_unsharp
 from eorestore.tiling.ensembling import turn, turn_back
 from eorestore.tiling.overlapping import overlapping_patches
 from eorestore.tiling.shifted import shifted_passes
+
+_UNSHARP_REACH = 4  # pixels of the input, which are at least 2 of the result each
 
 Ensemble = Literal["none", "mean", "median"]
 
@@ -29,7 +33,8 @@ class Stages:
     a scene on which the network shows no gain. project: whether the result is projected. passes, patch, overlap,
     shifts, offset, seed: how an image is cut for the network, see `tiling.overlapping` and `tiling.shifted`; `whole`
     does not. sigma: weights of 1, of the variance over flips and turns, and of the variance of the plain enlargement
-    within 5 x 5 pixels, whose sum is the variance of the error.
+    within 5 x 5 pixels, whose sum is the variance of the error. sharpen: strength of an unsharp mask at the end, which
+    breaks the agreement; energy: the scene's largest, see `processing.unsharp`.
     """
 
     factor: int = 2
@@ -44,6 +49,8 @@ class Stages:
     offset: float = 0.33
     seed: int = 0
     sigma: tuple[float, float, float] = (0.0, 1.0, 0.0)
+    sharpen: float = 0.0
+    energy: float = 0.0
 
 
 class SceneEnlargement(Model):
@@ -67,6 +74,8 @@ class SceneEnlargement(Model):
             factor *= own
             total += stages.sensor.reach(factor) if stages.project or factor < stages.factor else 0
         self.reach = None if reach is None else max(total, stages.sensor.reach(stages.factor) + 4)
+        if stages.sharpen and self.reach is not None:
+            self.reach += _UNSHARP_REACH
         if stages.passes != "whole":
             self.reach = None  # where patches begin depends on where the tile does
         self.tiling = "blend" if self.reach is None else "crop"
@@ -84,7 +93,7 @@ class SceneEnlargement(Model):
         size = (batch, bands, height * self.scale, width * self.scale)
         flat, turned, rough = self.stages.sigma
         sigma = (flat + turned * spread**2 + rough * local_variance(base)).sqrt()
-        return Output(image.reshape(size), {"sigma": sigma.reshape(size)})
+        return Output(self._sharpened(image).reshape(size), {"sigma": sigma.reshape(size)})
 
     def base(self, low: Tensor) -> Tensor:
         """The projected bicubic enlargement of (batch, band, y, x)."""
@@ -132,6 +141,14 @@ class SceneEnlargement(Model):
                 predict, image, scale=scale, patch=plan.patch, passes=plan.shifts, offset=plan.offset, seed=plan.seed
             )
         return predict(image)
+
+    def _sharpened(self, image: Tensor) -> Tensor:
+        if self.stages.sharpen == 0:
+            return image
+        values = image[:, 0].cpu().numpy()
+        whole = np.ones(values.shape[1:], dtype=bool)
+        sharp = adaptive_unsharp(values, valid=whole, strength=self.stages.sharpen, largest=self.stages.energy)
+        return torch.from_numpy(sharp).to(image.device)[:, None]
 
     def _projected(self, image: Tensor, low: Tensor, factor: int) -> Tensor:
         return project(image, low, self.stages.sensor, factor=factor) if self.stages.project else image

@@ -19,6 +19,7 @@ def adaptive_unsharp(
     sigma: float = 1.0,
     strength: float = 0.5,
     mixture: float = 0.3,
+    largest: float | None = None,
 ) -> NDArray[np.float32]:
     """An image whose details are made stronger where it has strong ones, band by band.
 
@@ -30,7 +31,7 @@ def adaptive_unsharp(
     This changes radiometry: local means are not kept, nothing is nearer to what was observed, and an image that is
     consistent with its input no longer is. It is for looking at, nothing here applies it by itself, and a projection
     onto the input belongs after it. Since the largest energy is that of the whole image, a tile of an image comes out
-    otherwise than the image: apply it once, to the whole.
+    otherwise than the image: apply it once, to the whole, or give tiles the `largest` of the whole.
 
     The plan that this follows mixes the sharpened image into the plain one by the same weight, and then clips to
     [0, 1], which cuts off whatever is hotter or colder. Here nothing is clipped; it leaves open how the energy is
@@ -44,6 +45,8 @@ def adaptive_unsharp(
         sigma: of the blur, in pixels; it is cut at four sigma.
         strength: gain of the detail.
         mixture: weight of the sharpened image where the energy is largest, 0 to 1.
+        largest: energy that counts as the largest, see `largest_energy`; None takes that of the band. Where there is
+            more of it, the weight stays at `mixture`.
 
     Returns:
         (band, y, x), of the dtype that came in.
@@ -68,12 +71,22 @@ def adaptive_unsharp(
     for band, plane in enumerate(values):
         x = np.where(valid, plane, 0.0).astype(np.float64)
         energy = _over(_box(np.abs(_laplacian(x, seen))), around["box"], valid)
-        largest = energy.max(initial=0.0)
-        if largest > 0:
+        peak = energy.max(initial=0.0) if largest is None else largest
+        if peak > 0:
             detail = np.where(valid, x - _over(_gaussian(x, sigma), around["blur"], valid), 0.0)
-            sharpened = x + mixture * strength * energy / largest * detail
+            sharpened = x + mixture * strength * np.minimum(energy / peak, 1.0) * detail
             result[band][valid] = sharpened[valid].astype(values.dtype)
     return result
+
+
+def largest_energy(values: NDArray[np.float32], *, valid: NDArray[np.bool_]) -> float:
+    """The largest Laplacian energy of (band, y, x), as `adaptive_unsharp` has it; 0 where nothing is valid."""
+    seen = valid.astype(np.float64)
+    weight = _box(seen)
+    planes = [np.where(valid, plane, 0.0).astype(np.float64) for plane in values]
+    return max(
+        (float(_over(_box(np.abs(_laplacian(x, seen))), weight, valid).max(initial=0.0)) for x in planes), default=0.0
+    )
 
 
 def _over(total: _Plane, weight: _Plane, valid: NDArray[np.bool_]) -> _Plane:

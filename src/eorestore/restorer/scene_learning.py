@@ -217,7 +217,7 @@ class _Judge:
 
     def __init__(self, pieces: Sequence[Piece], stages: Stages) -> None:
         factor = stages.factor
-        self._stages = replace(stages, ensemble="none", share=1.0)
+        self._stages = replace(stages, ensemble="none", share=1.0, sharpen=0.0)
         self._cases = []
         for piece in pieces:
             height, width = (side // factor * factor for side in piece.size)

@@ -26,6 +26,7 @@ from eorestore.processing import BandScale, BandScaling, Processor
 from eorestore.processing.filling import REACH as FILLED
 from eorestore.processing.filling import fill_near
 from eorestore.processing.sensor import Sensor
+from eorestore.processing.unsharp import largest_energy
 from eorestore.raster import Pixels, Unit
 from eorestore.restorer.deviation import Observe
 from eorestore.restorer.enlargement import Enlargement, scene_scaling
@@ -88,7 +89,8 @@ class SceneNetwork:
 
     def stages_json(self) -> dict[str, Any]:
         """What was decided on the way, so that `learned_before` finds it again."""
-        return {"share": self.model.stages.share, "sigma": list(self.model.stages.sigma)}
+        found = self.model.stages
+        return {"share": found.share, "sigma": list(found.sigma), "sharpen": found.sharpen, "energy": found.energy}
 
     def _judged(self, found: Judgement) -> dict[str, float | int]:
         errors = {"bicubic": found.bicubic, "network": found.network, "blend": found.blend}
@@ -143,8 +145,12 @@ def learn(task: SceneTask, pixels: Pixels, restorer: Restorer, *, progress: Prog
             learned = Learned(model.network, 0, 0, error.message, 0.0, 0, judged, judged)
     chosen, method = decide(learned.after, task)
     network = learned.network.to(memory_format=torch.channels_last)
-    final = SceneEnlargement(network, replace(model.stages, share=chosen), bands=model.bands).eval()
+    final = SceneEnlargement(network, replace(model.stages, share=chosen, sharpen=0.0), bands=model.bands).eval()
+    energy = _energy(final, pieces) if recipe.inference.sharpen else 0.0
     enlarging, uncertainty = calibrated(final, pieces)
+    if recipe.inference.sharpen:
+        sharp = replace(enlarging.stages, sharpen=recipe.inference.sharpen, energy=energy)
+        enlarging = SceneEnlargement(network, sharp, bands=model.bands).eval()
     told = {"uncertainty": None if uncertainty is None else uncertainty.to_json()}
     return SceneNetwork(enlarging, method, learned, restorer.sha256, span, task, told)
 
@@ -154,7 +160,7 @@ def learned_before(restorer: Restorer, weights: Mapping[str, Tensor], told: Mapp
     model: SceneEnlargement = restorer.model  # type: ignore[assignment]
     model.network.load_state_dict(dict(weights))
     decided = told["stages"]
-    found = replace(model.stages, share=decided["share"], sigma=tuple(decided["sigma"]))
+    found = replace(model.stages, **{**decided, "sigma": tuple(decided["sigma"])})
     network = model.network.to(memory_format=torch.channels_last)
     return SceneEnlargement(network, found, bands=model.bands).eval()
 
@@ -235,6 +241,7 @@ def stages(task: SceneTask) -> Stages:
         chosen.shifts,
         chosen.offset,
         task.recipe.seed,
+        sharpen=chosen.sharpen,
     )
 
 
@@ -282,6 +289,18 @@ def scene_pieces(pixels: Pixels, scaling: BandScaling, *, held_back: float) -> l
     if not found:
         raise DataError("no pixel of the scene is valid", fix="look at its nodata value with eorestore info")
     return found
+
+
+def _energy(model: SceneEnlargement, pieces: Sequence[Piece]) -> float:
+    """The largest Laplacian energy of the scene, enlarged without the network."""
+    with torch.inference_mode():
+        return max(
+            largest_energy(
+                model.base(piece.image[None])[0].numpy(),
+                valid=np.kron(piece.valid.numpy(), np.ones((model.scale, model.scale), dtype=bool)),
+            )
+            for piece in pieces
+        )
 
 
 def _row(encoded: Tensor, names: Sequence[str], name: str) -> Tensor:
