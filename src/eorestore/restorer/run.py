@@ -58,6 +58,8 @@ def restore_file(request: Request, *, progress: Progress | None = None, adapting
     started = time.perf_counter()
     target = open_target(request)
     inputs = open_inputs(request, anywhere=request.anywhere)
+    if request.zero_shot is not None:
+        inputs = replace(inputs, optical=inputs.optical.in_kelvin())
     restorer, request, inputs, enlargement = _prepared(request, inputs)
     optical = inputs.optical
     maps = restorer.maps(request.save, inputs.scene)

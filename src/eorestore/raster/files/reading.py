@@ -20,10 +20,10 @@ from rasterio.windows import Window as RasterioWindow
 
 from eorestore.errors import DataError, GridError
 from eorestore.raster.align import Method, check_overlap, warped
-from eorestore.raster.bands import BandSet, canonical_name
+from eorestore.raster.bands import BandSet, Unit, canonical_name
 from eorestore.raster.encoding import Encoding
 from eorestore.raster.files.array_files import open_arrays
-from eorestore.raster.files.sources import SourcedBand
+from eorestore.raster.files.sources import KELVIN, SourcedBand
 from eorestore.raster.files.thermal_geotiff import in_memory, thermal_geotiff
 from eorestore.raster.grid import Grid, Window
 from eorestore.raster.products import Declared, FileFacts, acquisition_date, band_files, describe, folder_tags
@@ -193,6 +193,20 @@ class RasterFile:
         continued: NDArray[Any] = known[np.ix_(down - top, across - left)]
         return continued
 
+    def in_kelvin(self) -> RasterFile:
+        """The same with one thermal band as float32 kelvin, NaN where not valid; itself where it is so, or is none.
+
+        A result written in the file's own integers could agree with it no better than to half a step.
+        """
+        thermal = len(self.bands) == 1 and self.bands.bands[0].unit is Unit.KELVIN
+        if not thermal or not self.encoding.is_integer:
+            return self
+        band = SourcedBand(
+            self.members[0].path, self.bands.bands[0], self.descriptions[0], KELVIN, self.grid,
+            lambda: _Decoded(self), self.notes, self.tags,
+        )  # fmt: skip
+        return _from_source(self.path, band)
+
     @property
     def _reads_source(self) -> bool:
         return self.sourced is not None and self.members[0].grid.same_as(self.base)
@@ -209,6 +223,19 @@ class RasterFile:
                 sources.append(dataset if same else warped(dataset, self.base, gap=self.gap, method=self.method))
             self._handles.sources = sources
         return self._handles.sources  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """Kelvin of a file of integers."""
+
+    file: RasterFile
+
+    def read(self, window: Window) -> NDArray[np.float32]:
+        """Kelvin (band, y, x), NaN where there is none."""
+        raw = self.file.read_raw(window)
+        kelvin = self.file.encoding.decode(raw).astype(np.float32)
+        return np.where(self.file.encoding.valid(raw), kelvin, np.float32(np.nan))
 
 
 def _opened(path: Path) -> Any:  # noqa: ANN401
