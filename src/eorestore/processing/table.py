@@ -70,7 +70,6 @@ PROCESSORS: Mapping[str, Callable[[], Processor]] = {
     "sentinel2-20m": sentinel2_20m_processor,
     "thermal-x2": partial(thermal_processor, 2),
     "thermal-x3": partial(thermal_processor, 3),
-    "thermal-x4": partial(thermal_processor, 4),
     "sar-vv": partial(sar_processor, "VV"),
     "sar-vh": partial(sar_processor, "VH"),
 }
