@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -56,8 +57,7 @@ class ZssrNetwork(Model):
         s = settings
         widths = [s.bands, *[s.channels] * (s.layers - 1), s.bands]
         self.layers = nn.ModuleList(
-            nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
-            for inputs, outputs in zip(widths[:-1], widths[1:], strict=True)
+            nn.Conv2d(inputs, outputs, 3, padding=1, bias=False) for inputs, outputs in pairwise(widths)
         )
         for layer in self.layers[:-1]:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -111,7 +112,7 @@ def zssr(
     began = time.perf_counter()
     chosen = settings or ZssrSettings()
     scales = (*chosen.gradual, scale)
-    if any(first >= second for first, second in zip((1, *scales), scales, strict=False)):
+    if any(first >= second for first, second in pairwise((1, *scales))):
         raise ConfigError(
             f"zssr: scales {scales} do not grow from 2 on", fix="give gradual scales below that asked for"
         )
@@ -125,10 +126,10 @@ def zssr(
         bigger = build_model("zssr", {"bands": low.shape[0], "scale": factor}, seed=seed)
         if network is not None:
             bigger.load_state_dict(network.state_dict())  # weights know no scale
-        network = bigger.to(chosen.device, memory_format=torch.channels_last)
+        network = bigger.to(chosen.device).to(memory_format=torch.channels_last)
         learning = _Learning(network, fathers, sensor=sensor, settings=chosen, noise=chosen.noise / span)
-        for note in learning.run(generator, progress=progress, done=steps, end=steps + chosen.steps):
-            history.append({**note, "step": steps + note["step"], "error": note["error"] * span})
+        notes = learning.run(generator, progress=progress, done=steps, end=steps + chosen.steps)
+        history += [{**note, "step": steps + note["step"], "error": note["error"] * span} for note in notes]
         steps += learning.steps
         image = enlarged(network.eval(), scene, sensor, rounds=chosen.rounds)
         fathers = [*fathers, image]
@@ -150,7 +151,7 @@ def enlarged(network: Model, low: Tensor, sensor: Sensor, *, rounds: int) -> Ten
 
 
 def back_projected(image: Tensor, low: Tensor, sensor: Sensor, *, factor: int, rounds: int) -> Tensor:
-    """image += enlarge(low - observe(image)), `rounds` times (Irani and Peleg 1991).
+    """What `rounds` times image += enlarge(low - observe(image)) gives (Irani and Peleg 1991).
 
     `layers.sensor.project` comes to the end of it in one round; this is what the paper does.
     """
