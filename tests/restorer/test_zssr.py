@@ -100,8 +100,8 @@ def test_every_size_and_scale_is_enlarged(size, scale):
 
 def test_scales_on_the_way_learn_as_long_again_and_keep_the_result_consistent():
     low = observe(scene(side=128), MEAN, factor=4)
-    result = zssr(low, scale=4, sensor=MEAN, seed=0, settings=quick(gradual=(2,)))
-    assert result.steps == 6
+    result = zssr(low, scale=4, sensor=MEAN, seed=0, settings=quick(steps=8, gradual=(2,)))
+    assert result.steps == 16
     assert result.image.shape == (1, 128, 128)
     assert (observe(result.image, MEAN, factor=4) - low).square().mean().sqrt() < 0.1
 

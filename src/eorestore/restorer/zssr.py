@@ -118,7 +118,7 @@ def zssr(
         )
     _check(low, scale)
     least, span = _range(low, chosen.value_range)
-    scene = (((low.float() - least) / span)[None]).to(chosen.device)
+    scene = ((low.detach().float() - least) / span)[None].to(chosen.device)
     generator = np.random.default_rng(seed)
     fathers, history, steps, image = [scene], [], 0, scene
     network: Model | None = None
@@ -141,7 +141,7 @@ def zssr(
 def enlarged(network: Model, low: Tensor, sensor: Sensor, *, rounds: int) -> Tensor:
     """(batch, band, y, x) by the median over eight flips and turns, back-projected before and after it."""
     images = []
-    with torch.inference_mode():
+    with torch.no_grad():
         for index in range(8):
             output: Output = network(low=turn(low, index))
             image = turn_back(output.image, index)
@@ -251,7 +251,7 @@ def _range(low: Tensor, given: tuple[float, float] | None) -> tuple[float, float
     """What the network sees as 0, and how much further what it sees as 1 is."""
     if given is not None:
         return given[0], given[1] - given[0]
-    values = low.double().numpy()
+    values = low.detach().cpu().double().numpy()
     least, largest = (float(value) for value in np.percentile(values, _PERCENTILES))
     if least == largest:
         least, largest = float(values.min()), float(values.max())
