@@ -77,6 +77,10 @@ SETTINGS = {
         "optical": {"channels": 8, "stages": 2, "stage_blocks": 1},
         "with SAR": {"channels": 8, "stages": 2, "stage_blocks": 1, "sar": True},
     },
+    "zssr": {
+        "tiny": {"bands": 13, "channels": 8, "layers": 3},
+        "three times": {"bands": 13, "channels": 8, "layers": 8, "scale": 3},
+    },
 }
 """By name of the model and of a variant: settings small enough for a test. A model that is not here is tested once,
 with the settings that it has by itself."""
@@ -91,7 +95,7 @@ UNUSED = {
 WITHOUT_CLOUDS = ("sar-autoencoder",)
 """Models that take one SAR band and give it back."""
 
-ENLARGING = {"bicubic": {"low"}, "expert-fusion": {"low", "experts"}, "light-sr": {"low"}}
+ENLARGING = {"bicubic": {"low"}, "expert-fusion": {"low", "experts"}, "light-sr": {"low"}, "zssr": {"low"}}
 """Models of a small image, by name, with what they need."""
 
 SHARPENING = ("band-sharpening", "bicubic-20m", "high-pass-injection")

@@ -31,6 +31,7 @@ from eorestore.models.settings import settings_from_dict
 from eorestore.models.spa_gan import SpaGan
 from eorestore.models.uncrtaints import UnCRtainTS
 from eorestore.models.zero_shot_sr import ZeroShotSR
+from eorestore.models.zssr import ZssrNetwork
 
 MODELS: Mapping[str, type[Model]] = {
     "afsst": AFSST,
@@ -45,6 +46,7 @@ MODELS: Mapping[str, type[Model]] = {
     "spa-gan": SpaGan,
     "uncrtaints": UnCRtainTS,
     "zero-shot-sr": ZeroShotSR,
+    "zssr": ZssrNetwork,
     "identity": Identity,
     "band-mean": BandMean,
     "inpaint": Inpaint,
