@@ -38,9 +38,9 @@ def write_scene_files(request: Request, target: Target, *, limits: Limits | None
     """
     check_limits(limits)
     wanted = request.beside
-    facts: dict[str, Any] = {"outputs": {name: target.beside(name).name for name in wanted}}
     if not wanted:
         return {}
+    facts: dict[str, Any] = {}
     scene = open_raster(request.optical, declared=request.declared, anywhere=True)
     if request.bbox is not None:
         scene = scene.crop(scene.grid.window(request.bbox))
@@ -54,7 +54,8 @@ def write_scene_files(request: Request, target: Target, *, limits: Limits | None
             "limits": list(limits),
             **_pictures(request, target, scene, result, limits),
         }
-    return facts
+    written = {name: target.beside(name) for name in wanted}
+    return {"outputs": {name: path.name for name, path in written.items() if path.exists()}, **facts}
 
 
 def check_limits(limits: Limits | None) -> None:

@@ -188,7 +188,7 @@ def _draw(
     size = (count * _PANEL + 1.0, min(_PANEL * height / width, 3 * _PANEL) + _HEAD)
     figure = Figure(figsize=size, dpi=_DPI, layout="constrained", facecolor="white")
     axes = figure.subplots(1, count, squeeze=False)[0]
-    for place, (title, values) in zip(axes, panels, strict=False):
+    for place, (title, values) in zip(axes[: len(panels)], panels, strict=True):
         image = place.imshow(values, cmap="turbo", vmin=limits[0], vmax=limits[1], interpolation="nearest")
         place.set_title(title, color=INK, fontsize=10)
     bar = figure.colorbar(image, ax=list(axes[: len(panels)]), extend="both", shrink=0.85, aspect=30, pad=0.01)
