@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from eorestore.api import compress, decompress, evaluate, load_config, load_model, restore, train
+    from eorestore.api import compress, decompress, evaluate, load_config, load_model, restore, train, zero_shot
     from eorestore.raster import Raster
 
 __all__ = [
     "Raster", "__version__", "compress", "decompress", "evaluate", "load_config", "load_model", "restore", "train",
+    "zero_shot",
 ]  # fmt: skip
 
 

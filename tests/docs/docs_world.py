@@ -10,9 +10,10 @@ import numpy as np
 from PIL import Image
 
 from eorestore.data.cloud_simulation import CloudSettings, simulate_clouds
+from eorestore.data.simulated_thermal import simulate_thermal
 from eorestore.data.synthetic_scene import UTM_32N, synthetic_scene
 from eorestore.processing.units import convert
-from eorestore.raster import SENTINEL2_L2A, Band, BandSet, Grid, Raster, Unit
+from eorestore.raster import SENTINEL2_L2A, THERMAL, Band, BandSet, Grid, Raster, Unit
 from eorestore.raster.encoding import Encoding
 from eorestore.raster.files import write_raster
 from eorestore.raster.products import SENTINEL2_SCALE
@@ -48,6 +49,7 @@ def make_world(folder: Path) -> None:
     for name in sar.bands.names:
         write_raster(folder / "S1_bands" / f"{name}.tif", sar.select([name]), encoding=DECIBEL)
     _write_photos(folder)
+    _write_thermal(folder / "lst.tif")
     for number, name in enumerate(PLACES):
         clear, radar, covered, _ = _place(10 + number)
         write_raster(folder / "scenes" / name / "S2.tif", covered, encoding=DN)
@@ -80,6 +82,14 @@ def _write_bands(folder: Path, raster: Raster) -> None:
         _write_plain(folder / f"{name}.tif", average_blocks(raster.select([name]), NATIVE.get(name, 1)), DN)
     facts = {"PROCESSING_BASELINE": "03.01", "MEAN_SOLAR_AZIMUTH_ANGLE": 150.0}
     (folder / "metadata.json").write_text(json.dumps(facts))
+
+
+def _write_thermal(path: Path) -> None:
+    kelvin = simulate_thermal(SIDE, SIDE, kind="mixed", generator=np.random.default_rng(0))
+    valid = np.ones((SIDE, SIDE), bool)
+    valid[10:14, 20:30] = False
+    grid = Grid(UTM_32N, (100.0, 0.0, 600_000.0, 0.0, -100.0, 5_400_000.0), SIDE, SIDE)
+    write_raster(path, Raster(kelvin[None], valid, THERMAL, grid), encoding=DECIBEL)
 
 
 def _write_photos(folder: Path) -> None:

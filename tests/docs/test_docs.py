@@ -33,7 +33,8 @@ DOCS = ROOT / "docs"
 PAGES = ("README.md", *(f"docs/{path.name}" for path in sorted(DOCS.glob("*.md"))))
 RECORDS = ROOT / "results"
 COMPACT = {"afsst-compact", "glf-cr-compact", *(f"glf-cr-compact-v{version}" for version in range(5))}
-SHIPPED = {"clearview", *COMPACT, *ALIASES.values()}  # a release brings their weights, a checkout need not
+START = "zero-shot-x2"  # of zero-shot, where nothing else is named
+SHIPPED = {"clearview", START, *COMPACT, *ALIASES.values()}  # a release brings their weights, a checkout need not
 UNFINISHED = "The table is rendered from results/{}.json by `make tables`."
 LARGEST_PICTURE = 60_000  # bytes
 # Trainings of the pages are cut to what shows that they run, and so is the demo.
@@ -82,6 +83,7 @@ class Block:
             calls = re.findall(r"eor\.restore\((?:[^()]|\([^()]*\))*\)", self.text)
             named = {name for name in {*ALIASES, *SHIPPED} if f'"{name}"' in self.text}
             named |= {"cloud" for call in calls if "model=" not in call}
+            named |= {START for call in re.findall(r"eor\.zero_shot\(", self.text) if "network.start" not in self.text}
         elif self.language == "bash":
             named = {name for words, _ in self.commands for name in _asked_for(words)}
         return {ALIASES.get(name, name) for name in named} & SHIPPED
@@ -93,6 +95,8 @@ def _asked_for(words: list[str]) -> set[str]:
     named = {word for before, word in itertools.pairwise(words) if before not in {"-c", "--config"}}
     if words[1] in {"demo", "restore"} and not {"-m", "--model"} & set(words):
         named.add("cloud")
+    if words[1] == "zero-shot" and "plan" not in words and not any("network.start=" in word for word in words):
+        named.add(START)
     # What a preset is made of can be told without its weights.
     return named & {*ALIASES, *ALIASES.values()} if words[1:3] == ["model", "info"] else named
 
@@ -183,6 +187,8 @@ def _call(words: list[str], code: int, where: str) -> None:
     if program == "eorestore":
         if arguments[0] == "demo" and "--size" not in arguments:
             arguments += ["--size", "96"]
+        if arguments[0] == "zero-shot" and not any("steps=" in word for word in arguments):
+            arguments += ["-s", "learning.steps=2"]
         if "--adapt" in arguments:
             arguments[arguments.index("--adapt") + 1] = "2"
         if arguments[0] == "train" and "--dry-run" not in arguments:
@@ -320,6 +326,9 @@ def _script(name: str) -> ModuleType:
         ("eorestore model info cloud", {ALIASES["cloud"]}),
         ("eorestore model info glf-cr-compact-v0", set()),
         ("make demo", set()),
+        ("eorestore zero-shot lst.tif -o a.tif", {START}),
+        ("eorestore zero-shot lst.tif --preset plan -o a.tif", set()),
+        ("eorestore zero-shot lst.tif -s network.start=none -o a.tif", set()),
     ],
 )
 def test_blocks_that_need_weights_are_told_from_others(text: str, needs: set[str]) -> None:

@@ -15,7 +15,8 @@ import eorestore
 from eorestore.config import load_config
 from eorestore.models.catalogue import ALIASES, BASELINES, preset_names
 from eorestore.models.table import MODELS, build_model
-from eorestore.tasks.cloud_removal import LOSSES
+from eorestore.restorer.zero_shot_recipe import ZeroShotRecipe, load_recipe, recipe_names
+from eorestore.tasks.table import TASKS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -58,7 +59,54 @@ def test_the_score_of_the_feature_network_is_that_of_its_record() -> None:
 
 def test_every_loss_is_named_where_training_is_taught() -> None:
     text = (DOCS / "training.md").read_text()
-    assert [name for name in LOSSES if f"`{name}`" not in text] == []
+    losses = {name for task in TASKS.values() for name in task.losses}
+    assert [name for name in sorted(losses) if f"`{name}`" not in text] == []
+
+
+def test_every_option_of_zero_shot_is_explained() -> None:
+    section = (DOCS / "commands.md").read_text().split("## eorestore zero-shot\n")[1].split("\n## ")[0]
+    plain = {"--quiet", "--json", "--out"}  # explained where they are printed
+    text = (DOCS / "zero-shot.md").read_text()
+    options = set(re.findall(r"`(--[\w-]+)`", section)) - plain
+    assert [option for option in sorted(options) if option not in text and option != "--set"] == []
+
+
+def test_every_setting_of_zero_shot_stands_with_its_default() -> None:
+    text = (DOCS / "zero-shot.md").read_text().split("## Settings\n")[1].split("\n## ")[0]
+    told = dict(re.findall(r"^\| `([\w.]+)` \| `(.*?)` \| \S", text, re.M))
+    assert told == {key: _cell(value) for key, value in _settings(ZeroShotRecipe("any")).items()}
+
+
+def test_the_presets_of_zero_shot_are_told_where_they_leave_the_defaults() -> None:
+    text = (DOCS / "zero-shot.md").read_text().split("## Presets\n")[1].split("\n## ")[0]
+    header, *rows = (
+        [part.strip() for part in line.split("|")[1:-1]]
+        for line in text.splitlines()
+        if line[:3] == "| `" or line[:5] == "| Key"
+    )
+    names = [name.strip("`") for name in header[1:]]
+    assert sorted(names) == list(recipe_names())
+    found = {name: _settings(load_recipe(name)) for name in names}
+    plain = _settings(ZeroShotRecipe("any"))
+    changed = [key for key in plain if any(found[name][key] != plain[key] for name in names)]
+    assert [[cell.strip("`") for cell in row] for row in rows] == [
+        [key, *(_cell(found[name][key]) for name in names)] for key in changed
+    ]
+
+
+def _settings(recipe: ZeroShotRecipe) -> dict[str, object]:
+    """Plain values by key, without the name."""
+    values: dict[str, object] = {}
+    for key, value in recipe.to_dict().items():
+        if key in {"network", "learning", "inference"}:
+            values |= {f"{key}.{inner}": item for inner, item in value.items()}
+        elif key != "name":
+            values[key] = value
+    return values
+
+
+def _cell(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def test_the_citation_is_of_this_version() -> None:

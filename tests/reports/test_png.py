@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from eorestore.errors import DataError, WriteError
-from eorestore.reports.png import encode_png, write_png
+from eorestore.reports.png import encode_png, write_png, write_png_strips
 
 
 @pytest.mark.parametrize(
@@ -64,4 +64,18 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("eorestore.reports.writing.os.replace", fail)
     with pytest.raises(WriteError, match="No space left"):
         write_png(tmp_path / "a.png", np.zeros((2, 2, 3), np.uint8))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("rows", [1, 7, 40])
+def test_strips_make_the_same_picture_as_the_whole(rows: int, tmp_path) -> None:
+    y, x = np.mgrid[0:40, 0:31]
+    pixels = np.stack([4 * x, 4 * y, 2 * x + 2 * y, (x * y) % 251], axis=-1).astype(np.uint8)
+    write_png_strips(tmp_path / "a.png", (pixels[first : first + rows] for first in range(0, 40, rows)), size=(40, 31))
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "a.png")), pixels)
+
+
+def test_a_picture_whose_rows_run_out_leaves_nothing(tmp_path) -> None:
+    with pytest.raises(DataError, match="8 rows of a picture of 9 x 5"):
+        write_png_strips(tmp_path / "a.png", [np.zeros((8, 5), np.uint8)], size=(9, 5))
     assert list(tmp_path.iterdir()) == []

@@ -44,7 +44,18 @@ def zero_shot(
     bbox: Annotated[
         str | None, typer.Option(metavar="LEFT,BOTTOM,RIGHT,TOP", help="Cut a window, in the CRS of IN.")
     ] = None,
-    save: Annotated[str, typer.Option(metavar="sigma,source", help="Maps to keep beside the result.")] = "",
+    save: Annotated[
+        str,
+        typer.Option(
+            metavar="sigma,npy,turbo,...",
+            help="What to keep beside OUT: the maps sigma and source, npy, the pictures turbo, grey and comparison, "
+            "and checkpoint, the network that learned the scene.",
+        ),
+    ] = "",
+    limits: Annotated[
+        str | None,
+        typer.Option(metavar="LOW,HIGH", help="Where the colours of pictures begin and end; else percentiles of IN."),
+    ] = None,
     tile: Annotated[int | None, typer.Option(min=16, help="Side of a tile in pixels of IN.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
@@ -91,6 +102,7 @@ def zero_shot(
         request,
         progress=Progress("tiles", quiet=quiet),
         adapting=Progress("steps", quiet=quiet),
+        limits=_limits(limits),
         command=sys.argv,
     )
     if json:
@@ -98,6 +110,19 @@ def zero_shot(
     elif not quiet:
         for line in _outcome(out, report.facts):
             typer.echo(line)
+
+
+def _limits(text: str | None) -> tuple[float, float] | None:
+    """`280,320` as numbers. Raises UsageError."""
+    from eorestore.errors import UsageError
+
+    if text is None:
+        return None
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"{text!r} are no limits", fix="--limits LOW,HIGH, as in 280,320") from None
+    return low, high
 
 
 def _outcome(out: Path, facts: Mapping[str, Any]) -> list[str]:
@@ -112,4 +137,6 @@ def _outcome(out: Path, facts: Mapping[str, Any]) -> list[str]:
         )
     if apart:
         lines.append(f"  averaged again, off by {max(apart.values()):.2g} at most")
+    if facts.get("outputs"):
+        lines.append(f"  beside it: {', '.join(facts['outputs'].values())}")
     return lines

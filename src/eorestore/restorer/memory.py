@@ -86,8 +86,8 @@ def restore_raster(
     scene = Scene(inputs, restorer.primary)
     maps = restorer.maps(save, scene)
     found, prepared = restorer.look(scene, mask_of(scene, mask))
-    into = _Gathered(
-        _enlarged(rasters[restorer.primary], restorer.scale),
+    into = Gathered(
+        repeated(rasters[restorer.primary], restorer.scale),
         (*maps.layers, *([CONSISTENCY_LAYER] if CONSISTENCY in save else ())),
     )
     if found.masked_share == 0:
@@ -104,7 +104,7 @@ def restore_raster(
     return into.restored()
 
 
-def _enlarged(raster: Raster, scale: int) -> Raster:
+def repeated(raster: Raster, scale: int) -> Raster:
     """Every pixel as a block of `scale` x `scale` pixels."""
     if scale == 1:
         return raster
@@ -113,8 +113,11 @@ def _enlarged(raster: Raster, scale: int) -> Raster:
     return Raster(values, valid, raster.bands, raster.grid.scale(scale))
 
 
-class _Gathered:
-    """Finished rows, put together."""
+class Gathered:
+    """Finished rows, put together.
+
+    original: the raster that is restored, on the grid of the result. layers: maps beside it.
+    """
 
     def __init__(self, original: Raster, layers: tuple[MapLayer, ...]) -> None:
         self.original, self.maps = original, MapStack(layers)
@@ -123,6 +126,7 @@ class _Gathered:
         self.extras = np.empty((self.maps.bands, *original.grid.size), np.float32)
 
     def add(self, rows: Rows) -> None:
+        """Finished rows of the result."""
         place = slice(rows.first, rows.end)
         self.values[:, place], self.source[place], self.extras[:, place] = rows.raw, rows.source, rows.maps
 
@@ -132,6 +136,7 @@ class _Gathered:
         return Restored(self.original, source, self.maps.split(self.maps.settle(self.extras, source)))
 
     def restored(self) -> Restored:
+        """The scene, once all rows are there."""
         original = self.original
         raster = replace(original, values=np.where(original.valid, self.values, original.values))
         return Restored(raster, self.source, self.maps.split(self.extras))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from eorestore.errors import BandError, UsageError, WriteError
+from eorestore.models.catalogue import checkpoint_in
 from eorestore.processing.units import RADAR
 from eorestore.raster import Unit, Window
 from eorestore.raster.encoding import Encoding
@@ -24,6 +25,15 @@ from eorestore.tiling.compositing import Source
 
 SOURCE_ENCODING = Encoding("uint8", nodata=float(Source.NODATA))
 MAP_ENCODING = Encoding("float32", nodata=float("nan"))
+CHECKPOINT = "checkpoint"
+BESIDE: Mapping[str, str] = {
+    "npy": "npy",
+    "turbo": "turbo.png",
+    "grey": "grey.png",
+    "comparison": "comparison.png",
+    CHECKPOINT: "checkpoint",
+}
+"""What may stand beside an enlarged scene that is no map, by name: how its file is called after the scene's name."""
 _BAND_STRIP = 1024
 
 
@@ -41,7 +51,11 @@ class Target:
 
     def map_path(self, name: str) -> Path:
         """The file of the map called `name`; the source layer is one."""
-        return self.path.with_name(f"{self.path.name.removesuffix('.tif').removesuffix('.cog')}.{name}.tif")
+        return self._called(f"{name}.tif")
+
+    def beside(self, name: str) -> Path:
+        """The file of what `BESIDE` calls `name`."""
+        return self._called(BESIDE[name])
 
     @property
     def sidecar(self) -> Path:
@@ -58,9 +72,14 @@ class Target:
         """The folder of an unfinished run."""
         return self.path.with_name(f"{self.path.name}.partial")
 
+    def _called(self, ending: str) -> Path:
+        return self.path.with_name(f"{self.path.name.removesuffix('.tif').removesuffix('.cog')}.{ending}")
 
-def target_for(path: Path, *, cog: bool, overwrite: bool, save: Sequence[str] = ()) -> Target:
-    """What `path` asks for, with the maps named `save` beside it.
+
+def target_for(
+    path: Path, *, cog: bool, overwrite: bool, save: Sequence[str] = (), beside: Sequence[str] = ()
+) -> Target:
+    """What `path` asks for, with the maps named `save` and the files that `BESIDE` calls `beside`.
 
     Raises UsageError for an unknown suffix, WriteError where something stands there.
     """
@@ -71,9 +90,11 @@ def target_for(path: Path, *, cog: bool, overwrite: bool, save: Sequence[str] = 
     if not path.parent.is_dir():
         raise WriteError(f"there is no folder {path.parent}", fix="create it first")
     target = Target(path, cog or path.name.lower().endswith(".cog.tif"))
-    for place in (path, *(target.map_path(name) for name in save)):
+    for place in (path, *(target.map_path(name) for name in save), *map(target.beside, beside)):
         if place.exists() and not overwrite:
             raise WriteError(f"{place} exists already", fix="choose another name or add --overwrite")
+    if CHECKPOINT in beside and (folder := target.beside(CHECKPOINT)).exists() and checkpoint_in(folder) is None:
+        raise WriteError(f"{folder} stands there and is no checkpoint", fix="choose another name, or remove it")
     if not path.exists():
         return target
     if path.is_dir() != target.is_folder:

@@ -12,7 +12,8 @@ from eorestore.raster.files import RasterFile, open_raster
 from eorestore.raster.products import Declared
 from eorestore.restorer.checks import check_values
 from eorestore.restorer.coarse_bands import MULTISPECTRAL, with_repeated_bands
-from eorestore.restorer.output import Target, target_for
+from eorestore.restorer.maps import SIGMA, SOURCE
+from eorestore.restorer.output import BESIDE, Target, target_for
 from eorestore.restorer.plan import model_facts
 from eorestore.restorer.scene import Scene
 from eorestore.restorer.zero_shot_recipe import SceneTask
@@ -28,7 +29,8 @@ _DAYS = 6
 class Request:
     """What is to be restored and how; the fields are the options of `eorestore restore`.
 
-    save: names of maps to keep beside the image; see `restorer.maps`.
+    save: names of maps to keep beside the image; see `restorer.maps`. beside: of a zero-shot enlargement, what else is
+    to stand there; see `restorer.output.BESIDE`. A name of it among `save` is taken as one of `beside`.
     scale: enlargement that is asked for, where the model leaves a choice. consistent: back-project what is enlarged, so
     that shrunk again it is the input; None does it for networks; see `models.back_projection`.
     adapt: steps that a copy of the weights is trained on the scene itself, 0 for none; see `restorer.adaptation`.
@@ -57,6 +59,7 @@ class Request:
     precision: str = "fp32"
     tta: bool = False
     save: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
     scale: int | None = None
     consistent: bool | None = None
     adapt: int = 0
@@ -69,7 +72,13 @@ class Request:
     journal: bool = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "save", tuple(dict.fromkeys(name.strip() for name in self.save if name.strip())))
+        asked = dict.fromkeys(name.strip() for name in (*self.save, *self.beside) if name.strip())
+        kinds = BESIDE if self.zero_shot is not None else ()
+        object.__setattr__(self, "save", tuple(name for name in asked if name not in kinds))
+        object.__setattr__(self, "beside", tuple(name for name in asked if name in kinds))
+        known = (SOURCE, SIGMA, *BESIDE)
+        if self.zero_shot is not None and (unknown := [name for name in self.save if name not in known]):
+            raise UsageError(f"zero-shot gives no {', '.join(unknown)}", fix=f"it gives {', '.join(known)}")
         if self.precision not in {"fp32", "bf16"}:
             raise UsageError(f"no precision {self.precision!r}", fix="use fp32 or bf16")
         if self.batch < 1:
@@ -147,13 +156,16 @@ class Inputs:
 
 def open_target(request: Request) -> Target:
     """Where the result goes. Raises UsageError, and WriteError where something stands there."""
-    target = target_for(request.out, cog=request.cog, overwrite=request.overwrite, save=request.save)
+    target = target_for(
+        request.out, cog=request.cog, overwrite=request.overwrite, save=request.save, beside=request.beside
+    )
     if target.is_folder and request.optical.is_file():
         raise UsageError(
             f"{request.out} would be a folder of band files; {request.optical.name} is one file",
             fix=f"name the result {request.out.name}.tif",
         )
-    places = {place.resolve(): place for place in (request.out, *(target.map_path(name) for name in request.save))}
+    written = (request.out, *map(target.map_path, request.save), *map(target.beside, request.beside))
+    places = {place.resolve(): place for place in written}
     for path in (request.optical, request.sar, request.mask_file):
         if path is not None and path.resolve() in places:
             raise UsageError(f"{places[path.resolve()]} is an input", fix="write the result to another name")

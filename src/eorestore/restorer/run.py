@@ -28,12 +28,11 @@ from eorestore.restorer.thumbnail import Thumbnail
 from eorestore.tiling.compositing import Source
 
 if TYPE_CHECKING:
-    from eorestore.models.model import Model, Prepared
+    from eorestore.models.model import Prepared
     from eorestore.restorer.consistency import ConsistencyRows
     from eorestore.restorer.enlargement import Enlargement
     from eorestore.restorer.journal import Journal
     from eorestore.restorer.restore import Restorer
-    from eorestore.restorer.zero_shot_recipe import SceneTask
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +52,7 @@ def restore_file(request: Request, *, progress: Progress | None = None, adapting
     With a journal the finished rows go there first, and into the output once all are done; an interrupted run
     leaves the journal, an error leaves nothing.
     """
+    from eorestore.restorer.adapted import adapt_to, keep_learned
     from eorestore.restorer.consistency import ConsistencyRows
 
     started = time.perf_counter()
@@ -71,7 +71,9 @@ def restore_file(request: Request, *, progress: Progress | None = None, adapting
     with _journal(request, restorer, target, layout) as journal:
         learned = _learn(restorer, inputs, mask, journal)
         _tell_share(request, learned)
-        adapted = _adapt(request, restorer, inputs, learned, journal, progress=adapting)
+        mask_read = None if learned.mask is None else learned.mask.read
+        nothing = learned.masked_share == 0
+        adapted = adapt_to(request, restorer, inputs, mask_read, journal, nothing=nothing, progress=adapting)
         restorer = restorer if adapted is None else restorer.with_model(adapted.model)
         # Not kept in the journal: from one scene and mask it comes out the same again.
         fit = restorer.compare(inputs.scene, learned.mask) if CONSISTENCY in request.save else None
@@ -122,7 +124,7 @@ def restore_file(request: Request, *, progress: Progress | None = None, adapting
     facts = _facts(request, inputs, restorer, learned, tally)
     facts["adapted"] = None if adapted is None or request.zero_shot is not None else adapted.facts
     if adapted is not None and request.zero_shot is not None:
-        facts["zero_shot"] = adapted.facts
+        facts["zero_shot"] = {**adapted.facts, **keep_learned(target, request, restorer, inputs, adapted)}
     if enlargement is not None and apart is not None:
         facts["enlargement"] = {**enlargement.to_json(), "deviation": apart.to_json()}
     facts["maps"] = {name: target.map_path(name).name for name in request.save}
@@ -131,15 +133,6 @@ def restore_file(request: Request, *, progress: Progress | None = None, adapting
     if compared is not None:
         facts["inconsistent_share"] = compared.share
     return Report(target, facts | {"seconds": round(time.perf_counter() - started, 3)}, tally.thumbnail.raster())
-
-
-@dataclass(frozen=True)
-class _Adapted:
-    """A model that learned from the scene. words: what was done, for a tag. facts: the same for the sidecar."""
-
-    model: Model
-    words: str
-    facts: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -263,56 +256,6 @@ def _learn(restorer: Restorer, inputs: Inputs, mask: MaskOfWindow | None, journa
         numbers = {"share": found.masked_share, "factor": factor}
         journal.save_survey(found.mask, prepared, numbers)
     return _Learned(found.mask, prepared, found.masked_share, factor, 0)
-
-
-def _adapt(
-    request: Request,
-    restorer: Restorer,
-    inputs: Inputs,
-    learned: _Learned,
-    journal: Journal | None,
-    *,
-    progress: Progress | None,
-) -> _Adapted | None:
-    """The copy that learned from the scene, if that is asked for; a resumed run learns the same again, or has it."""
-    if request.zero_shot is not None:
-        return _learn_scene(request.zero_shot, restorer, inputs, journal, progress=progress)
-    if not request.adapt or learned.masked_share == 0:
-        return None
-    from eorestore.models.checkpoint import save_adapted
-    from eorestore.restorer.adaptation import adapt
-
-    mask = None if learned.mask is None else learned.mask.read
-    adapted = adapt(
-        restorer.model,
-        restorer.processor,
-        restorer.sample(inputs.scene, mask),
-        steps=request.adapt,
-        seed=request.adapt_seed,
-        progress=progress,
-    )
-    if request.save_adapted is not None:
-        told = {"scene": file_facts(inputs.optical)["files"], **adapted.to_json()}
-        save_adapted(
-            request.save_adapted, adapted.model, restorer.processor, config=restorer.facts.config, adapted=told
-        )
-    return _Adapted(adapted.model, adapted.words, adapted.to_json())
-
-
-def _learn_scene(
-    task: SceneTask, restorer: Restorer, inputs: Inputs, journal: Journal | None, *, progress: Progress | None
-) -> _Adapted:
-    """The network that learned the scene, or that of the interrupted run."""
-    from eorestore.restorer.zero_shot import learn, learned_before
-
-    stored = None if journal is None or journal.rows_done == 0 else journal.load_learned()
-    if stored is not None:
-        return _Adapted(learned_before(restorer, *stored), stored[1]["words"], stored[1]["told"])
-    found = learn(task, inputs.optical, restorer, progress=progress)
-    if journal is not None:
-        told = {"words": found.words, "told": found.to_json(), "stages": found.stages_json()}
-        journal.save_learned(found.model.network.state_dict(), told)
-    return _Adapted(found.model, found.words, found.to_json())
 
 
 def _tell_share(request: Request, learned: _Learned) -> None:

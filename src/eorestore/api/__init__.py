@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from eorestore.api.beside import restore_with_pictures, write_beside
+from eorestore.api.given import PathLike, as_raster
+from eorestore.api.thermal import zero_shot
 from eorestore.config import RunConfig, load_config
-from eorestore.errors import GridError, UsageError, WriteError
+from eorestore.errors import UsageError
 from eorestore.raster import Raster, Unit
-from eorestore.restorer.output import Target
-from eorestore.restorer.pictures import holds_pictures, restore_pictures
 from eorestore.restorer.request import Request
-from eorestore.restorer.run import Report, restore_file
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,14 +21,15 @@ if TYPE_CHECKING:
     from eorestore.codec.scene import Compressed
     from eorestore.experiments.evaluation_table import EvaluationTable
     from eorestore.experiments.training_run import TrainedRun
-    from eorestore.raster.files import RasterFile
 
 __all__ = [
     "compress", "decompress", "evaluate", "load_config", "load_model", "restore", "restore_with_pictures", "train",
+    "write_beside", "zero_shot",
 ]  # fmt: skip
-PathLike = str | os.PathLike[str]
 _OPTIONS = tuple(
-    name for name in Request.__dataclass_fields__ if name not in {"optical", "out", "sar", "model", "mask", "save"}
+    name
+    for name in Request.__dataclass_fields__
+    if name not in {"optical", "out", "sar", "model", "mask", "save", "beside", "zero_shot"}
 )
 
 
@@ -104,9 +101,9 @@ def restore(
         )
     from eorestore.restorer import restore_raster
 
-    rasters = {"cloudy": _as_raster(optical, Unit.REFLECTANCE)}
+    rasters = {"cloudy": as_raster(optical, Unit.REFLECTANCE)}
     if sar is not None:
-        rasters["sar"] = _as_raster(sar, Unit.DECIBEL)
+        rasters["sar"] = as_raster(sar, Unit.DECIBEL)
     restored = restore_raster(model, rasters, mask=mask, **chosen).raster
     if isinstance(optical, Raster):
         return restored
@@ -166,7 +163,7 @@ def compress(
         return report.done
     if options:
         raise UsageError("file options go with paths", fix="give the Raster its bands, unit and valid mask")
-    return compress_raster(_as_raster(scene, Unit.DECIBEL), Path(out), wish, overwrite=overwrite)
+    return compress_raster(as_raster(scene, Unit.DECIBEL), Path(out), wish, overwrite=overwrite)
 
 
 def decompress(
@@ -239,104 +236,3 @@ def evaluate(
     from eorestore.experiments.evaluate import evaluate as evaluate_models
 
     return evaluate_models(model, data=Path(data), split=split, metrics=metrics, simulate=simulate, seeds=seeds)
-
-
-def restore_with_pictures(
-    request: Request,
-    *,
-    reference: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
-    adapting: Callable[[int, int], None] | None = None,
-    command: Sequence[str] = (),
-) -> Report:
-    """`restore_file` or `restore_pictures`, then the sidecar and the preview beside the result."""
-    if holds_pictures(request):
-        if reference is not None:
-            raise UsageError(
-                "pictures are not scored here", fix="leave out --reference; `eorestore evaluate` scores them"
-            )
-        report = restore_pictures(request, progress=progress)
-        report = replace(report, facts={"command": list(command), **report.facts, "metrics": None})
-        write_beside(request.out, report.facts, report.small)
-        return report
-    truth = None if reference is None else _open_reference(request, reference)
-    report = restore_file(request, progress=progress, adapting=adapting)
-    scores = None if truth is None else _score(request, truth)
-    report = replace(report, facts={"command": list(command), **report.facts, "metrics": scores})
-    write_beside(request.out, report.facts, report.small)
-    return report
-
-
-def write_beside(out: Path, facts: Mapping[str, Any], small: Raster | None) -> None:
-    """The sidecar OUT.json and, where there is one, the preview OUT.preview.png of a result. Raises WriteError."""
-    from eorestore.reports.picture import preview
-    from eorestore.reports.png import encode_png
-
-    target = Target(out)
-    _write_whole(target.sidecar, json.dumps(facts, indent=1).encode())
-    if small is not None:
-        _write_whole(target.preview, encode_png(preview(small)))
-
-
-def _open_reference(request: Request, reference: Path) -> RasterFile:
-    """The reference, cut as the result is; opened before the work begins. Raises DataError and its kinds."""
-    from eorestore.raster.files import open_raster
-    from eorestore.restorer.plan import model_facts
-
-    scale = model_facts(request.model, scale=request.scale).rule.scale
-    opened = (request.optical, reference)
-    scene, truth = (open_raster(path, declared=request.declared, anywhere=scale > 1) for path in opened)
-    if not truth.grid.same_as(scene.grid.scale(scale)):
-        finer = "" if scale == 1 else f" enlarged {scale} times"
-        raise GridError(
-            f"{reference.name} lies on another grid than {scene.path.name}{finer}", fix="warp it onto that grid"
-        )
-    truth.bands.select(scene.bands.names)
-    if request.bbox is None:
-        return truth
-    kept = scene.crop(scene.grid.window(request.bbox)).grid.scale(scale)
-    return truth.crop(truth.grid.window(kept.bounds))
-
-
-def _score(request: Request, reference: RasterFile) -> Mapping[str, float | None]:
-    """PSNR, SSIM, MAE, RMSE and SAM of the result against a reference on the same grid."""
-    import torch
-
-    from eorestore.metrics.collection import score
-    from eorestore.raster.files import open_raster
-
-    result = open_raster(request.out, declared=replace(request.declared, bands=None), anywhere=True).read()
-    truth = reference.read().select(result.bands.names)
-    low, high = _ends(truth)
-    values = [torch.from_numpy(np.clip((raster.values - low) / (high - low), 0, 1)) for raster in (result, truth)]
-    valid = torch.from_numpy(result.valid & truth.valid)[None]
-    nowhere = torch.zeros_like(valid)
-    scores = score(*values, valid=valid, cloud=nowhere, shadow=nowhere)
-    return {name: round(value, 4) for name, value in scores.items() if "_" not in name}
-
-
-def _ends(raster: Raster) -> tuple[float, float]:
-    """What scores take for 0 and 1: reflectance itself, levels of 0 and 255, of other units the ends of the values."""
-    unit = raster.bands.bands[0].unit
-    if unit in (Unit.REFLECTANCE, Unit.LEVEL):
-        return 0.0, 1.0 if unit is Unit.REFLECTANCE else 255.0
-    seen = raster.values[:, raster.valid]
-    return (float(seen.min()), float(seen.max())) if seen.size and seen.min() < seen.max() else (0.0, 1.0)
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise WriteError(f"{path} cannot be written: {error}", fix="check the folder and the free space") from None
-
-
-def _as_raster(array: Any, unit: Unit) -> Raster:  # noqa: ANN401
-    if isinstance(array, Raster):
-        return array
-    from eorestore.raster.arrays import raster_from_dataarray
-
-    return raster_from_dataarray(array, unit)
