@@ -66,6 +66,8 @@ class SceneEnlargement(Model):
             total += -(-reach // factor)  # of a later stage, in pixels of the input
             factor *= own
             total += stages.sensor.reach(factor) if stages.project or factor < stages.factor else 0
+        if stages.ensemble == "median" and stages.project:
+            total += stages.sensor.reach(stages.factor)  # a median of images that agree does not agree by itself
         self.reach = None if reach is None else max(total, stages.sensor.reach(stages.factor) + 4)
         if stages.passes != "whole":
             self.reach = None  # where patches begin depends on where the tile does

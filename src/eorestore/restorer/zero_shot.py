@@ -277,7 +277,7 @@ def scene_pieces(pixels: Pixels, scaling: BandScaling, *, held_back: float) -> l
             continue
         encoded = torch.from_numpy(processor.encode_one(LOW, fill_near(raster, otherwise=blank)))
         valid = torch.from_numpy(np.ascontiguousarray(raster.valid))
-        judged = hold_back(valid, held_back)
+        judged = hold_back(valid, held_back, origin=(window.row, window.column))
         found += [Piece(_row(encoded, raster.bands.names, name), valid, judged) for name in names]
     if not found:
         raise DataError("no pixel of the scene is valid", fix="look at its nodata value with eorestore info")
