@@ -11,7 +11,13 @@ from eorestore.errors import ConfigError, UnknownNameError, UsageError
 from eorestore.restorer.zero_shot import begin, stages
 from eorestore.restorer.zero_shot_recipe import SceneTask, ZeroShotRecipe, load_recipe, recipe_names
 
-AUTOMATIC = {2: (15_000, 64, 128), 3: (15_000, 64, 128), 4: (15_000, 64, 128), 8: (20_000, 48, 96), 16: (25_000, 32, 64)}
+AUTOMATIC = {
+    2: (15_000, 64, 128),
+    3: (15_000, 64, 128),
+    4: (15_000, 64, 128),
+    8: (20_000, 48, 96),
+    16: (25_000, 32, 64),
+}
 
 
 @pytest.mark.parametrize(("scale", "numbers"), AUTOMATIC.items())
@@ -69,7 +75,14 @@ def test_a_key_may_stand_without_its_group(prefix):
 
 
 def test_every_group_and_the_seed_can_be_overridden():
-    given = ["start=none", "settings.channels=8", "ensemble=median", "inference.margin=-1", "seed=4", "kelvin=[250, 310]"]
+    given = [
+        "start=none",
+        "settings.channels=8",
+        "ensemble=median",
+        "inference.margin=-1",
+        "seed=4",
+        "kelvin=[250, 310]",
+    ]
     recipe = load_recipe("balanced", given)
     assert (recipe.network.start, recipe.network.settings) == ("none", {"channels": 8})
     assert (recipe.inference.ensemble, recipe.inference.margin, recipe.seed) == ("median", -1.0, 4)

@@ -167,7 +167,7 @@ def decide(judged: Judgement | None, task: SceneTask) -> tuple[float, str]:
     if judged is None:
         log.warning("nothing was left to judge the network on: the scene is enlarged by %s", FALL_BACK)
         return 0.0, FALL_BACK
-    if judged.gain < margin:
+    if judged.gain < margin or judged.share == 0:
         log.info(
             "the network takes away %.2f %% of the error of %s, less than %.2f %%: the latter is returned",
             100 * judged.gain, FALL_BACK, 100 * margin,
