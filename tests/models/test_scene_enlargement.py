@@ -10,6 +10,7 @@ import torch
 
 from eorestore.layers.resampling import enlarge
 from eorestore.layers.sensor import observe, project
+from eorestore.models import scene_enlargement
 from eorestore.models.scene_enlargement import SceneEnlargement, Stages, local_variance
 from eorestore.models.table import build_model
 from eorestore.processing.sensor import Sensor
@@ -124,6 +125,24 @@ def test_a_tile_with_its_halo_is_the_whole(factor, ensemble):
     inner = tile[..., halo * factor : -halo * factor, halo * factor : -halo * factor]
     rows, columns = (slice((start + halo) * factor, (start + halo + 10) * factor) for start in (6, 8))
     assert torch.allclose(inner, whole[..., rows, columns], atol=1e-6)
+
+
+@pytest.mark.parametrize("settings", [{}, {"spatial_attention": True}, {"kind": "residual-attention", "blocks": 2}])
+def test_strips_are_the_whole(monkeypatch, settings):
+    low = image(1, 2, 150, 20)
+    model = SceneEnlargement(network(**settings), Stages(4, ensemble="mean"), bands=2)
+    whole = run(model, low)
+    seen = []
+    model.network.register_forward_pre_hook(
+        lambda _, __, inputs: seen.append(inputs["low"].shape[-2]), with_kwargs=True
+    )
+    monkeypatch.setattr(scene_enlargement, "_PIXELS", 1000)
+    strips = run(model, low)
+    assert max(seen) < 150
+    assert torch.allclose(strips.image, whole.image, atol=1e-6)
+    assert torch.allclose(strips.extras["sigma"], whole.extras["sigma"], atol=1e-5)
+    # a mean over channels is added up in an order that hangs on the size of the image
+    assert torch.equal(strips.image, whole.image) or settings.get("spatial_attention")
 
 
 def test_bands_go_through_one_by_one():

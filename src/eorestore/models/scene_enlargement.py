@@ -18,6 +18,7 @@ from eorestore.tiling.overlapping import overlapping_patches
 from eorestore.tiling.shifted import shifted_passes
 
 Ensemble = Literal["none", "mean", "median"]
+_PIXELS = 512 * 512  # that go through a local network at a time: a later stage is many times as large as its tile
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,21 @@ class SceneEnlargement(Model):
             return shifted_passes(
                 predict, image, scale=scale, patch=plan.patch, passes=plan.shifts, offset=plan.offset, seed=plan.seed
             )
-        return predict(image)
+        return predict(image) if self.network.reach is None else self._in_strips(image)
+
+    def _in_strips(self, image: Tensor) -> Tensor:
+        """One stage of a local network, strip by strip, each with all that its pixels see: the same in less memory."""
+        network, (height, width) = self.network, image.shape[-2:]
+        reach, scale = network.reach or 0, network.scale
+        rows = max(_PIXELS // (width * len(image)), 2 * reach, 1)
+        if rows >= height:
+            return network(low=image).image.float()  # type: ignore[no-any-return]
+        strips = []
+        for first in range(0, height, rows):
+            last, top = min(first + rows, height), max(first - reach, 0)
+            seen = network(low=image[..., top : last + reach, :]).image.float()
+            strips.append(seen[..., (first - top) * scale : (last - top) * scale, :])
+        return torch.cat(strips, dim=-2)
 
     def _projected(self, image: Tensor, low: Tensor, factor: int) -> Tensor:
         return project(image, low, self.stages.sensor, factor=factor) if self.stages.project else image

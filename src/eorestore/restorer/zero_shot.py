@@ -43,6 +43,7 @@ FALL_BACK = "bicubic, projected"
 _WHOLE, _SIDE, _COUNT = 1024, 256, 16  # a scene up to 1024 pixels is seen whole, a larger one by 16 windows
 _LARGEST_BANDS = 16
 _TILE, _OVERLAP, _PATCH_TILE = 256, 64, 1024
+_LARGE_TILES = {8: 160, 16: 112}  # sides by scale, where tiles of 256 would take many gigabytes
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,8 @@ def scene_restorer(
 ) -> tuple[Restorer, Enlargement]:
     """A restorer for one scene whose network has not yet learned anything: it has the sizes that tiling needs.
 
-    task: settled. tile: side in pixels of the scene; by default 256, and larger where patches are cut in it.
+    task: settled. tile: side in pixels of the scene; by default 256, smaller at x8 and x16, and larger where
+    patches are cut in it.
 
     Raises UsageError, UnknownNameError, CheckpointError.
     """
@@ -111,12 +113,15 @@ def scene_restorer(
     scaling = scaling_of(task, pixels)
     rule = SizeRule(scale=task.scale, reach=None if model.reach is None else model.reach + FILLED, tiling=model.tiling)
     if tile is None:
-        tile = _TILE if recipe.inference.passes == "whole" else max(_PATCH_TILE, 2 * recipe.inference.patch)
+        whole = _LARGE_TILES.get(task.scale, _TILE)
+        tile = whole if recipe.inference.passes == "whole" else max(_PATCH_TILE, 2 * recipe.inference.patch)
     config = {"parameters": sum(weight.numel() for weight in network.parameters())}
     facts = ModelFacts(Resolved("checkpoint", NAME, None), rule, tile, _OVERLAP, config, recipe.inference.project)
     processor = Processor({LOW: scaling}, scaling, task.scale)
     ranges = {band.name: (band.low, band.high) for band in scaling.bands}
     done = Enlargement(task.scale, recipe.inference.project, (), ranges)
+    # a batch of the memory that one of x2 takes
+    execution = replace(execution, batch=max(1, execution.batch * 4 // task.scale**2))
     return Restorer(NAME, model, processor, facts, sha256, execution), done
 
 
