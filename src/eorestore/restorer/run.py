@@ -68,7 +68,8 @@ def restore_file(request: Request, *, progress: Progress | None = None, adapting
     compared: ConsistencyRows | None = None
     with _journal(request, restorer, target, layout) as journal:
         learned = _learn(restorer, inputs, mask, journal)
-        _tell_share(request, learned)
+        if request.mask != "none":
+            logger.info("mask %s marks %.1f %% of the valid pixels", request.mask, 100 * learned.masked_share)
         adapted = _adapt(request, restorer, inputs, learned, journal, progress=adapting)
         restorer = restorer if adapted is None else restorer.with_model(adapted.model)
         # Not kept in the journal: from one scene and mask it comes out the same again.
@@ -311,11 +312,6 @@ def _learn_scene(
         told = {"words": found.words, "told": found.to_json(), "stages": found.stages_json()}
         journal.save_learned(found.model.network.state_dict(), told)
     return _Adapted(found.model, found.words, found.to_json())
-
-
-def _tell_share(request: Request, learned: _Learned) -> None:
-    if request.mask != "none":
-        logger.info("mask %s marks %.1f %% of the valid pixels", request.mask, 100 * learned.masked_share)
 
 
 def _facts(request: Request, inputs: Inputs, restorer: Restorer, learned: _Learned, tally: _Tally) -> dict[str, Any]:
