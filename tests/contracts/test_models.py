@@ -22,6 +22,7 @@ SMALL_AFSST = {"channels": 8, "blocks": 2, "heads": 2, "window": 4, "head_channe
 SMALL_CLEARVIEW = {"channels": [8, 12], "sar_channels": [4, 6], "head_channels": 4}
 SMALL_FUSION = {"bands": 13, "channels": 8, "heads": 2, "refine_channels": 6, "refine_layers": 3, "edge_channels": 4}
 SMALL_LIGHT = {"bands": 13, "channels": 8, "heads": 2, "window": 4, "blocks": 1}
+SMALL_ZERO_SHOT = {"bands": 13, "channels": 8, "blocks": 2, "reduction": 4}
 SETTINGS = {
     "afsst": {
         "tiny": SMALL_AFSST,
@@ -81,6 +82,13 @@ SETTINGS = {
         "tiny": {"bands": 13, "channels": 8, "layers": 3},
         "three times": {"bands": 13, "channels": 8, "layers": 8, "scale": 3},
     },
+    "zero-shot-sr": {
+        "fast": SMALL_ZERO_SHOT,
+        "guided, spatial attention": SMALL_ZERO_SHOT | {"spatial_attention": True, "guide_bands": 2, "scale": 3},
+        "plan": SMALL_ZERO_SHOT
+        | {"kind": "residual-attention", "norm": "group", "channel_attention": True, "spatial_attention": True},
+        "local": SMALL_ZERO_SHOT | {"kind": "residual-attention", "scale": 4},
+    },
 }
 """By name of the model and of a variant: settings small enough for a test. A model that is not here is tested once,
 with the settings that it has by itself."""
@@ -95,7 +103,10 @@ UNUSED = {
 WITHOUT_CLOUDS = ("sar-autoencoder",)
 """Models that take one SAR band and give it back."""
 
-ENLARGING = {"bicubic": {"low"}, "expert-fusion": {"low", "experts"}, "light-sr": {"low"}, "zssr": {"low"}}
+ENLARGING = {
+    "bicubic": {"low"}, "expert-fusion": {"low", "experts"}, "light-sr": {"low"}, "zero-shot-sr": {"low"},
+    "zssr": {"low"},
+}  # fmt: skip
 """Models of a small image, by name, with what they need."""
 
 SHARPENING = ("band-sharpening", "bicubic-20m", "high-pass-injection")

@@ -33,9 +33,11 @@ def zero_shot(
     ] = None,
     shifts: Annotated[int, typer.Option(min=0, help="Passes over randomly shifted patches; 0 for none.")] = 0,
     sharpen: Annotated[
-        float, typer.Option(min=0, help="Unsharp mask at the end; it breaks the agreement with IN.")
-    ] = 0.0,
-    seed: Annotated[int, typer.Option(min=0, help="Of crops, turns and drawn weights.")] = 0,
+        float | None, typer.Option(min=0, help="Unsharp mask at the end; it breaks the agreement with IN.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of crops, turns and drawn weights; else the preset's.")
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("-s", "--set", metavar="KEY=VALUE", help="As in learning.steps=300.")
     ] = None,
@@ -77,8 +79,8 @@ def zero_shot(
         "inference.sensor": psf,
         "inference.normalize": normalize,
         "inference.ensemble": tta,
-        "inference.sharpen": sharpen or None,
-        "seed": seed or None,
+        "inference.sharpen": sharpen,
+        "seed": seed,
     }
     if shifts:
         chosen |= {"inference.passes": "shifted", "inference.shifts": shifts}

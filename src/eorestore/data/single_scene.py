@@ -64,16 +64,22 @@ class PairSettings:
     jitter_share: float = 0.3
 
 
-def hold_back(valid: Tensor, share: float) -> Tensor:
-    """Bool (y, x): squares, spread evenly over about `share` of the scene; all of them are empty where share is 0."""
+def hold_back(valid: Tensor, share: float, *, origin: tuple[int, int] = (0, 0)) -> Tensor:
+    """Bool (y, x): squares, spread evenly over about `share` of the scene, half of it at most; empty where share is 0.
+
+    origin: row and column of the window in the scene, so that windows of one size that overlap hold back the same.
+    """
     height, width = valid.shape
     if share <= 0:
         return torch.zeros_like(valid)
     side = max(4, min(_BLOCK, height // 4, width // 4))
-    rows, columns = torch.arange(height) // side, torch.arange(width) // side
+    rows, columns = (
+        (torch.arange(length) + first) // side for length, first in zip((height, width), origin, strict=True)
+    )
     every = max(2, round(1 / share))
     # a step of 2 across in every row down spreads the squares as a knight moves
-    return (columns[None] + 2 * rows[:, None]) % every == 0
+    across = 2 if every > 2 else 1
+    return (columns[None] + across * rows[:, None]) % every == 0
 
 
 class ScenePairs:
@@ -89,24 +95,25 @@ class ScenePairs:
     ) -> None:
         """Raises DataError where no piece is large enough to learn from."""
         self.settings, self._degrade, self._generator = settings, degrade, generator
-        self._fathers = [
+        fathers = [
             father
             for piece in pieces
             for scale in np.linspace(settings.least_scale, 1.0, settings.scales)
             for father in _father(piece, 1.0 if settings.scales == 1 else float(scale))
             if min(father.piece.size) >= _LEAST_SON * settings.factor
         ]
-        if not self._fathers:
+        if not fathers:
             size = max((piece.size for piece in pieces), default=(0, 0))
             raise DataError(
                 f"{size[0]} x {size[1]} pixels are too few to learn a scale of {settings.factor} from",
                 fix=f"give a scene of at least {_LEAST_SON * settings.factor} pixels to a side, or take the weights as "
                 "they are: -s steps=0",
             )
+        smallest = min(min(father.piece.size) for father in fathers) // settings.factor
+        self.crop = min(settings.crop, smallest)
+        self._fathers, self._squares = _usable(fathers, self.crop * settings.factor)
         weights = np.array([father.piece.size[0] * father.piece.size[1] for father in self._fathers], dtype=float)
         self._weights = np.sqrt(weights) / np.sqrt(weights).sum()
-        smallest = min(min(father.piece.size) for father in self._fathers) // settings.factor
-        self.crop = min(settings.crop, smallest)
 
     def draw(self) -> dict[str, Tensor]:
         """`low` (batch, band, y, x), `target` (batch, band, factor * y, factor * x), `known` of it, and `guide`."""
@@ -116,18 +123,17 @@ class ScenePairs:
     def _item(self) -> dict[str, Tensor]:
         settings, generator = self.settings, self._generator
         side = self.crop * settings.factor
-        best: tuple[float, Father, tuple[int, int]] | None = None
+        number = int(generator.choice(len(self._fathers), p=self._weights))
+        father, squares = self._fathers[number], self._squares[number]
+        corner = father.corner(side, settings, generator)
         for _ in range(_DRAWS):
-            father = self._fathers[int(generator.choice(len(self._fathers), p=self._weights))]
-            corner = father.corner(side, settings, generator)
-            known = float(father.known[_square(corner, side)].float().mean())
-            if best is None or known > best[0]:
-                best = (known, father, corner)
-            if known > 0.5 and bool(father.piece.valid[_square(corner, side)].all()):
+            if bool(squares[corner]):
                 break
-        if best is None:
-            raise ValueError("nothing was drawn")
-        _, father, corner = best
+            corner = father.corner(side, settings, generator)
+        else:
+            places = torch.nonzero(squares)
+            row, column = places[int(generator.integers(len(places)))].tolist()
+            corner = row, column
         place = (..., *_square(corner, side))
         turns = int(generator.integers(8))
         target = self._jittered(turn(father.piece.image[place], turns))
@@ -200,6 +206,29 @@ def _square(corner: tuple[int, int], side: int) -> tuple[slice, slice]:
     return slice(corner[0], corner[0] + side), slice(corner[1], corner[1] + side)
 
 
+def _usable(fathers: Sequence[Father], side: int) -> tuple[list[Father], list[Tensor]]:
+    """Fathers to draw from, and bool (row, column) of the squares' corners: without gaps if any is, mostly known."""
+    squares = side**2
+    counts = [[_sums(mask, side) for mask in (father.known, father.piece.valid)] for father in fathers]
+    most = max(int(known.max()) for known, _ in counts)
+    if most == 0:
+        raise DataError(
+            f"no square of {side} pixels holds one that may be a target", fix="lower learning.held_back or give more"
+        )
+    for gap_free, least in ((True, squares // 2), (True, 0), (False, squares // 2), (False, most // 2)):
+        found = [(known > least) & ((valid == squares) | (not gap_free)) for known, valid in counts]
+        chosen = [number for number, places in enumerate(found) if bool(places.any())]
+        if chosen:
+            break
+    return [fathers[number] for number in chosen], [found[number] for number in chosen]
+
+
+def _sums(mask: Tensor, side: int) -> Tensor:
+    """Number of pixels of `mask` in the square of every corner."""
+    total = F.pad(mask.long().cumsum(0).cumsum(1), (1, 0, 1, 0))
+    return total[side:, side:] - total[:-side, side:] - total[side:, :-side] + total[:-side, :-side]
+
+
 def _father(piece: Piece, scale: float) -> list[Father]:
     """The piece at `scale` of its size; sides are those of whole pixels."""
     height, width = (max(1, round(side * scale)) for side in piece.size)
@@ -212,7 +241,7 @@ def _father(piece: Piece, scale: float) -> list[Father]:
         if image is None:
             return []
         # a pixel is known only where all that it was made of is
-        lost, judged = (_touched(value, (height, width)) for value in (~piece.valid, piece.judged))
+        lost, judged = (_touched(value, (height, width), scale) for value in (~piece.valid, piece.judged))
         piece = Piece(image, ~lost, judged, sized["guide"])
     known = piece.valid & ~piece.judged
     return [Father(piece, known, _busy(piece.image, known))]
@@ -223,9 +252,11 @@ def _resized(image: Tensor, size: tuple[int, int]) -> Tensor:
     return resized[0]
 
 
-def _touched(mask: Tensor, size: tuple[int, int]) -> Tensor:
-    grown = F.max_pool2d(mask[None, None].float(), 3, stride=1, padding=1)
-    return F.interpolate(grown, size=size, mode="bilinear", align_corners=False, antialias=True)[0, 0] > 1e-3
+def _touched(mask: Tensor, size: tuple[int, int], scale: float) -> Tensor:
+    """Pixels of the resized image of which a part comes from `mask`: the cubic looks twice as far as the triangle."""
+    aside = math.ceil(1 / scale)
+    grown = F.max_pool2d(mask[None, None].float(), 2 * aside + 1, stride=1, padding=aside)
+    return F.interpolate(grown, size=size, mode="bilinear", align_corners=False, antialias=True)[0, 0] > 0
 
 
 def _busy(image: Tensor, known: Tensor) -> Tensor:

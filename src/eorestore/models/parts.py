@@ -82,6 +82,10 @@ def example_inputs(model: Model, *, height: int, width: int, batch: int = 1, see
     inputs = {name: torch.rand(batch, count, height, width, generator=generator) for name, count in channels.items()}
     enlarged = (getattr(model.settings, "experts", 1), bands, model.scale * height, model.scale * width)
     inputs["experts"] = torch.rand(batch, *enlarged, generator=generator)
+    guide_bands: int = getattr(model.settings, "guide_bands", 0)
+    if guide_bands:
+        size = (batch, guide_bands, model.scale * height, model.scale * width)
+        inputs["guide"] = torch.rand(*size, generator=generator)
     inputs["mask"] = torch.zeros(batch, 1, height, width)
     inputs["mask"][..., : width // 2] = 1
     prepared: Mapping[str, Tensor] = {}
@@ -92,7 +96,9 @@ def example_inputs(model: Model, *, height: int, width: int, batch: int = 1, see
         prepared = maps | {name: value[None] for name, value in learned.constants.items()}
     wanted = inspect.signature(model.forward).parameters.values()
     optional = {parameter.name for parameter in wanted if parameter.default is not parameter.empty}
-    names = {parameter.name for parameter in wanted} - (set() if model.needs_scene else optional - {"mask", "features"})
+    names = {parameter.name for parameter in wanted} - (
+        set() if model.needs_scene else optional - {"mask", "features", "guide"}
+    )
     return {name: value for name, value in (inputs | dict(prepared)).items() if name in names}
 
 

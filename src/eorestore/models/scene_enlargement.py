@@ -22,6 +22,7 @@ from eorestore.tiling.shifted import shifted_passes
 _UNSHARP_REACH = 4  # pixels of the input, which are at least 2 of the result each
 
 Ensemble = Literal["none", "mean", "median"]
+_PIXELS = 512 * 512  # that go through a local network at a time: a later stage is many times as large as its tile
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ class SceneEnlargement(Model):
             total += -(-reach // factor)  # of a later stage, in pixels of the input
             factor *= own
             total += stages.sensor.reach(factor) if stages.project or factor < stages.factor else 0
+        if stages.ensemble == "median" and stages.project:
+            total += stages.sensor.reach(stages.factor)  # a median of images that agree does not agree by itself
         self.reach = None if reach is None else max(total, stages.sensor.reach(stages.factor) + 4)
         if stages.sharpen and self.reach is not None:
             self.reach += _UNSHARP_REACH
@@ -140,7 +143,21 @@ class SceneEnlargement(Model):
             return shifted_passes(
                 predict, image, scale=scale, patch=plan.patch, passes=plan.shifts, offset=plan.offset, seed=plan.seed
             )
-        return predict(image)
+        return predict(image) if self.network.reach is None else self._in_strips(image)
+
+    def _in_strips(self, image: Tensor) -> Tensor:
+        """One stage of a local network, strip by strip, each with all that its pixels see: the same in less memory."""
+        network, (height, width) = self.network, image.shape[-2:]
+        reach, scale = network.reach or 0, network.scale
+        rows = max(_PIXELS // (width * len(image)), 2 * reach, 1)
+        if rows >= height:
+            return network(low=image).image.float()  # type: ignore[no-any-return]
+        strips = []
+        for first in range(0, height, rows):
+            last, top = min(first + rows, height), max(first - reach, 0)
+            seen = network(low=image[..., top : last + reach, :]).image.float()
+            strips.append(seen[..., (first - top) * scale : (last - top) * scale, :])
+        return torch.cat(strips, dim=-2)
 
     def _sharpened(self, image: Tensor) -> Tensor:
         if self.stages.sharpen == 0:

@@ -145,15 +145,15 @@ class ResidualAttentionTrunk(nn.Module):
     def __init__(self, settings: ZeroShotSettings) -> None:
         super().__init__()
         s = settings
-        self.enter = _reflecting(s.bands, s.channels, 7)
+        self.enter = _repeating(s.bands, s.channels, 7)
         self.blocks = nn.Sequential(*(AttentionBlock(s, spatial=number % 2 == 0) for number in range(s.blocks)))
-        self.after = _reflecting(s.channels, s.channels, 3)
+        self.after = _repeating(s.channels, s.channels, 3)
         steps = [3] if s.scale == 3 else [2] * round(math.log2(s.scale))
         stages: list[nn.Module] = []
         for step in steps:
-            stages += [_reflecting(s.channels, s.channels * step**2, 3), nn.PixelShuffle(step), nn.ReLU()]
+            stages += [_repeating(s.channels, s.channels * step**2, 3), nn.PixelShuffle(step), nn.ReLU()]
         self.stages = nn.Sequential(*stages)
-        self.leave = _reflecting(s.channels, s.bands, 3)
+        self.leave = _repeating(s.channels, s.bands, 3)
         nn.init.normal_(self.leave.weight, std=_LAST_STD * (9 * s.channels) ** -0.5)
         nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
         globally = s.norm == "group" or s.channel_attention
@@ -178,8 +178,8 @@ class AttentionBlock(nn.Module):
         def norm() -> nn.Module:
             return nn.GroupNorm(_GROUPS, s.channels) if s.norm == "group" else nn.Identity()
 
-        layers = [_reflecting(s.channels, s.channels, 3), norm(), nn.ReLU()]
-        layers += [_reflecting(s.channels, s.channels, 3), norm()]
+        layers = [_repeating(s.channels, s.channels, 3), norm(), nn.ReLU()]
+        layers += [_repeating(s.channels, s.channels, 3), norm()]
         if s.channel_attention:
             layers.append(ChannelAttention(s.channels, s.reduction))
         self.reach = 2
@@ -223,5 +223,5 @@ class SpatialAttention(nn.Module):
         return features * torch.sigmoid(self.look(seen))
 
 
-def _reflecting(inputs: int, outputs: int, side: int) -> nn.Conv2d:
+def _repeating(inputs: int, outputs: int, side: int) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, side, padding=side // 2, padding_mode="replicate")

@@ -143,7 +143,9 @@ def _read_kernel(path: Path) -> tuple[tuple[float, ...], ...]:
         kernel = np.load(path, allow_pickle=False)
     except (OSError, ValueError):
         raise UsageError(f"{path} cannot be read as an array", fix=fix) from None
-    if kernel.ndim != 2 or not np.issubdtype(kernel.dtype, np.number) or not np.isfinite(kernel).all():
+    if not isinstance(kernel, np.ndarray):
+        raise UsageError(f"{path} is an archive of arrays", fix=fix)
+    if kernel.ndim != 2 or kernel.dtype.kind not in "fiu" or not np.isfinite(kernel).all():
         raise UsageError(f"{path} holds {kernel.dtype} of shape {kernel.shape}, not a kernel", fix=fix)
     if abs(kernel.sum()) < _NEGLIGIBLE or max(kernel.shape) > _LARGEST_KERNEL:
         raise UsageError(f"{path} sums to {kernel.sum():g} over {kernel.shape[0]} x {kernel.shape[1]} weights", fix=fix)

@@ -252,6 +252,9 @@ class _Judge:
 
 def _judgement(bicubic: float, both: float, moved: float, pixels: int) -> Judgement:
     """From sums over pixels of the squared error, its product with what the network changes, and that squared."""
+    if not math.isfinite(both) or not math.isfinite(moved):
+        plain = math.sqrt(bicubic / pixels)
+        return Judgement(plain, math.inf, plain, 0.0, pixels)
     share = 0.0 if moved <= 0 else min(max(both / moved, 0.0), 1.0)
     share = round(share * _SHARES) / _SHARES
 

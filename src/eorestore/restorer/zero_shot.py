@@ -44,6 +44,7 @@ FALL_BACK = "bicubic, projected"
 _WHOLE, _SIDE, _COUNT = 1024, 256, 16  # a scene up to 1024 pixels is seen whole, a larger one by 16 windows
 _LARGEST_BANDS = 16
 _TILE, _OVERLAP, _PATCH_TILE = 256, 64, 1024
+_LARGE_TILES = {8: 160, 16: 112}  # sides by scale, where tiles of 256 would take many gigabytes
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,8 @@ def scene_restorer(
 ) -> tuple[Restorer, Enlargement]:
     """A restorer for one scene whose network has not yet learned anything: it has the sizes that tiling needs.
 
-    task: settled. tile: side in pixels of the scene; by default 256, and larger where patches are cut in it.
+    task: settled. tile: side in pixels of the scene; by default 256, smaller at x8 and x16, and larger where
+    patches are cut in it.
 
     Raises UsageError, UnknownNameError, CheckpointError.
     """
@@ -113,12 +115,15 @@ def scene_restorer(
     scaling = scaling_of(task, pixels)
     rule = SizeRule(scale=task.scale, reach=None if model.reach is None else model.reach + FILLED, tiling=model.tiling)
     if tile is None:
-        tile = _TILE if recipe.inference.passes == "whole" else max(_PATCH_TILE, 2 * recipe.inference.patch)
+        whole = _LARGE_TILES.get(task.scale, _TILE)
+        tile = whole if recipe.inference.passes == "whole" else max(_PATCH_TILE, 2 * recipe.inference.patch)
     config = {"parameters": sum(weight.numel() for weight in network.parameters())}
     facts = ModelFacts(Resolved("checkpoint", NAME, None), rule, tile, _OVERLAP, config, recipe.inference.project)
     processor = Processor({LOW: scaling}, scaling, task.scale)
     ranges = {band.name: (band.low, band.high) for band in scaling.bands}
     done = Enlargement(task.scale, recipe.inference.project, (), ranges)
+    # a batch of the memory that one of x2 takes
+    execution = replace(execution, batch=max(1, execution.batch * 4 // task.scale**2))
     return Restorer(NAME, model, processor, facts, sha256, execution), done
 
 
@@ -173,7 +178,7 @@ def decide(judged: Judgement | None, task: SceneTask) -> tuple[float, str]:
     if judged is None:
         log.warning("nothing was left to judge the network on: the scene is enlarged by %s", FALL_BACK)
         return 0.0, FALL_BACK
-    if judged.gain < margin:
+    if judged.gain < margin or judged.share == 0:
         log.info(
             "the network takes away %.2f %% of the error of %s, less than %.2f %%: the latter is returned",
             100 * judged.gain, FALL_BACK, 100 * margin,
@@ -284,7 +289,7 @@ def scene_pieces(pixels: Pixels, scaling: BandScaling, *, held_back: float) -> l
             continue
         encoded = torch.from_numpy(processor.encode_one(LOW, fill_near(raster, otherwise=blank)))
         valid = torch.from_numpy(np.ascontiguousarray(raster.valid))
-        judged = hold_back(valid, held_back)
+        judged = hold_back(valid, held_back, origin=(window.row, window.column))
         found += [Piece(_row(encoded, raster.bands.names, name), valid, judged) for name in names]
     if not found:
         raise DataError("no pixel of the scene is valid", fix="look at its nodata value with eorestore info")
