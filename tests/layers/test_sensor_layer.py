@@ -78,7 +78,9 @@ def test_a_projected_image_would_have_been_observed_as_the_input(name, factor):
     low = image(1, 1, 20, 17)
     fine = enlarge(low, factor=factor)
     found = project(fine, low, SENSORS[name], factor=factor)
-    apart = (observe(found, SENSORS[name], factor=factor) - low).abs().max()
+    # a kernel that is not even sees its own mirror image at an edge, where its inverse is another
+    seen = (..., *((slice(4, -4),) * 2)) if name == "kernel" else ...
+    apart = (observe(found, SENSORS[name], factor=factor) - low)[seen].abs().max()
     assert apart < BOUNDS[name]
     assert apart < 0.2 * (observe(fine, SENSORS[name], factor=factor) - low).abs().max()
 

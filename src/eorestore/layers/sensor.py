@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from eorestore.layers.resampling import COLUMNS, ROWS, enlarge, weigh
 from eorestore.processing.sensor import Sensor
+from eorestore.processing.taps import Taps
 
 
 def observe(image: Tensor, sensor: Sensor, *, factor: int) -> Tensor:
     """(..., factor * y, factor * x) to (..., y, x), the image going on as in a mirror behind its edges."""
-    total: Tensor | None = None
-    for rows, columns in sensor.terms(factor):
-        term = weigh(weigh(image, rows, axis=ROWS, step=factor), columns, axis=COLUMNS, step=factor)
-        total = term if total is None else total + term
-    if total is None:
-        raise ValueError("the sensor has no weights")
-    return total
+    return _summed(image, sensor.terms(factor), step=factor)
 
 
 def project(image: Tensor, low: Tensor, sensor: Sensor, *, factor: int) -> Tensor:
@@ -25,9 +21,9 @@ def project(image: Tensor, low: Tensor, sensor: Sensor, *, factor: int) -> Tenso
         rest  = low - observe(image)
         image = image + enlarge(inverse(rest))
 
-    Back-projection (Irani and Peleg 1991) repeats image += enlarge(rest); where the sensor is separable, what that
-    comes to is one filter, see `layers.resampling.sharpen`. For block means the rest of it, at most 1e-3, is then added
-    to every pixel of its block, which is the orthogonal projection: means are kept to the rounding of the type.
+    Back-projection (Irani and Peleg 1991) repeats image += enlarge(rest); what that comes to is a filter, see
+    `layers.resampling.sharpen`, or a sum of such. For block means the rest of it, at most 1e-3, is then added to every
+    pixel of its block, which is the orthogonal projection: means are kept to the rounding of the type.
 
     Args:
         image: (..., factor * y, factor * x).
@@ -38,12 +34,17 @@ def project(image: Tensor, low: Tensor, sensor: Sensor, *, factor: int) -> Tenso
     inverse = sensor.inverse(factor)
     for _ in range(sensor.rounds):
         rest = low - observe(image, sensor, factor=factor)
-        if inverse is not None:
-            rest = weigh(weigh(rest, inverse, axis=ROWS), inverse, axis=COLUMNS)
-        image = image + enlarge(rest, factor=factor)
+        image = image + enlarge(_summed(rest, inverse), factor=factor)
     if sensor.kind == "mean":
         image = image + repeat(low - observe(image, sensor, factor=factor), factor=factor)
     return image
+
+
+def _summed(image: Tensor, terms: tuple[tuple[Taps, Taps], ...], *, step: int = 1) -> Tensor:
+    found = [
+        weigh(weigh(image, rows, axis=ROWS, step=step), columns, axis=COLUMNS, step=step) for rows, columns in terms
+    ]
+    return found[0] if len(found) == 1 else torch.stack(found).sum(0)
 
 
 def repeat(low: Tensor, *, factor: int) -> Tensor:

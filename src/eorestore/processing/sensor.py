@@ -21,7 +21,9 @@ Kind = Literal["mean", "gaussian", "bicubic", "kernel"]
 _NEGLIGIBLE = 1e-6  # of the largest singular value of a kernel
 _WIDTH = 3.0  # standard deviations of a Gaussian to either side
 _LARGEST_KERNEL = 129
-_ROUNDS = 10  # of back-projection, where no inverse is known
+_LEAST_MTF = 0.1  # below it, what undoes the blur is mostly noise
+_LEAST_RESPONSE = 0.1  # of a kernel at any frequency of the coarse grid
+_SPECTRUM = 64  # pixels
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,10 @@ class Sensor:
     kind: `mean`, the average of factor x factor fine pixels; `gaussian`, a Gaussian blur whose modulation transfer at
         the coarse grid's Nyquist frequency is `mtf`; `bicubic`, MATLAB's imresize; `kernel`, any weights of fine
         pixels.
-    mtf: of a Gaussian, between 0 and 1.
+    mtf: of a Gaussian, from 0.1 to below 1.
     kernel: rows of weights, centred on the coarse pixel, on the fine grid; normalised to a sum of 1.
 
-    Raises UsageError for a transfer outside of 0 ... 1, and for a kernel that is no point spread function.
+    Raises UsageError for a transfer outside of 0.1 ... 1, and for a kernel that is no point spread function.
     """
 
     kind: Kind = "mean"
@@ -42,8 +44,10 @@ class Sensor:
     kernel: tuple[tuple[float, ...], ...] = ()
 
     def __post_init__(self) -> None:
-        if not 0 < self.mtf < 1:
-            raise UsageError(f"a modulation transfer of {self.mtf:g}", fix="give one between 0 and 1, such as 0.3")
+        if not _LEAST_MTF <= self.mtf < 1:
+            raise UsageError(
+                f"a modulation transfer of {self.mtf:g}", fix=f"give one from {_LEAST_MTF} to below 1, such as 0.3"
+            )
         if (self.kind == "kernel") != bool(self.kernel):
             raise UsageError("a sensor has a kernel of its own or a kind", fix="use Sensor.parse")
 
@@ -75,20 +79,26 @@ class Sensor:
         """Weights of rows and columns whose products sum to the operator; offsets from fine pixel factor * i."""
         return _terms(self, factor)
 
-    def inverse(self, factor: int) -> Taps | None:
-        """What undoes bicubic enlarging and then this operator along one axis; None where that is not separable."""
-        return None if self.kind == "kernel" else _inverse(self, factor)
+    def inverse(self, factor: int) -> tuple[tuple[Taps, Taps], ...]:
+        """What undoes bicubic enlarging and then this operator, in the form of `terms`, on the coarse grid.
+
+        Raises UsageError for a kernel that hides some detail of the coarse image: nothing could bring it back.
+        """
+        if self.kind == "kernel":
+            return _kernel_inverse(self, factor)
+        row = _inverse(self, factor)
+        return ((row, row),)
 
     @property
     def rounds(self) -> int:
         """Rounds of back-projection until little is left."""
-        return {"mean": 1, "bicubic": 1, "gaussian": 2, "kernel": _ROUNDS}[self.kind]
+        return {"mean": 1, "bicubic": 1, "gaussian": 2, "kernel": 4}[self.kind]
 
     def reach(self, factor: int) -> int:
         """Pixels of the coarse image that a projected pixel sees to either side."""
         far = max(max(-row.first, row.first + len(row.weights) - factor) for pair in self.terms(factor) for row in pair)
         aside = -(-max(far, 0) // factor)
-        inverse = 0 if self.kind == "kernel" else taps.INVERSE_RADIUS
+        inverse = taps.INVERSE_RADIUS
         # a round looks at the fine image around a coarse pixel, inverts, and enlarges what is left
         return self.rounds * (taps.REACH + inverse + aside) + aside
 
@@ -135,6 +145,43 @@ def _inverse(sensor: Sensor, factor: int) -> Taps:
             fine = (factor * pixel + row.first + place) % (2 * length * factor)
             shrinking[pixel, min(fine, 2 * length * factor - 1 - fine)] += weight
     return taps.inverse_row(shrinking @ enlarging(length, factor))
+
+
+@functools.lru_cache(maxsize=16)
+def _kernel_inverse(sensor: Sensor, factor: int) -> tuple[tuple[Taps, Taps], ...]:
+    """By the spectrum of a pixel that is enlarged and observed again, cut at INVERSE_RADIUS, as separable terms."""
+    size, middle = _SPECTRUM, _SPECTRUM // 2
+    rise = enlarging(size, factor)[:, middle]
+    response = np.zeros((size, size))
+    for rows, columns in sensor.terms(factor):
+        response += np.outer(_observed(rise, rows, factor), _observed(rise, columns, factor))
+    spectrum = np.fft.fft2(np.roll(response, (-middle, -middle), axis=(0, 1)))
+    if np.abs(spectrum).min() < _LEAST_RESPONSE:
+        raise UsageError(
+            f"{sensor.words} passes {np.abs(spectrum).min():.2g} of some detail of the coarse image",
+            fix=f"give a kernel that passes at least {_LEAST_RESPONSE} of every frequency up to Nyquist",
+        )
+    radius = taps.INVERSE_RADIUS
+    inverse = np.roll(np.fft.ifft2(1 / spectrum).real, (radius, radius), axis=(0, 1))[
+        : 2 * radius + 1, : 2 * radius + 1
+    ]
+    left, sizes, right = np.linalg.svd(inverse / inverse.sum())
+    return tuple(
+        (
+            Taps(-radius, tuple(map(float, left[:, place] * weight))),
+            Taps(-radius, tuple(map(float, right[place]))),
+        )
+        for place, weight in enumerate(sizes)
+        if weight > _NEGLIGIBLE * sizes[0]
+    )
+
+
+def _observed(fine: NDArray[np.float64], row: Taps, factor: int) -> NDArray[np.float64]:
+    """A line of fine pixels, 0 beyond its ends, as coarse ones."""
+    length = len(row.weights)
+    padded = np.pad(fine, length + factor)
+    starts = np.arange(0, len(fine), factor) + row.first + length + factor
+    return np.array([padded[start : start + length] @ np.asarray(row.weights) for start in starts])
 
 
 def _read_kernel(path: Path) -> tuple[tuple[float, ...], ...]:
