@@ -92,7 +92,7 @@ class Sensor:
     @property
     def rounds(self) -> int:
         """Rounds of back-projection until little is left."""
-        return {"mean": 1, "bicubic": 1, "gaussian": 2, "kernel": 4}[self.kind]
+        return {"mean": 1, "bicubic": 1, "gaussian": 2, "kernel": 2}[self.kind]
 
     def reach(self, factor: int) -> int:
         """Pixels of the coarse image that a projected pixel sees to either side."""
@@ -165,7 +165,8 @@ def _kernel_inverse(sensor: Sensor, factor: int) -> tuple[tuple[Taps, Taps], ...
     inverse = np.roll(np.fft.ifft2(1 / spectrum).real, (radius, radius), axis=(0, 1))[
         : 2 * radius + 1, : 2 * radius + 1
     ]
-    left, sizes, right = np.linalg.svd(inverse / inverse.sum())
+    # taps look at neighbours, where a response spreads to them: the one is the other turned half round
+    left, sizes, right = np.linalg.svd(inverse[::-1, ::-1] / inverse.sum())
     return tuple(
         (
             Taps(-radius, tuple(map(float, left[:, place] * weight))),
