@@ -22,6 +22,7 @@ from eorestore.data.single_scene import PairSettings, Piece, ScenePairs, plan_de
 from eorestore.errors import TrainingError
 from eorestore.layers.sensor import observe, project
 from eorestore.losses.detail import detail_loss
+from eorestore.losses.pixel import mse
 from eorestore.models.model import Model, Output
 from eorestore.models.scene_enlargement import SceneEnlargement, Stages
 from eorestore.processing.sensor import Sensor
@@ -191,8 +192,7 @@ class _Training:
         image = output.image.float()
         if recipe.through_projection and recipe.degradation == "sensor" and recipe.noise == 0:
             image = project(image, batch["low"], self._sensor, factor=self._network.scale)
-        weights = {"l1": recipe.l1, "edge": recipe.edge, "high_frequency": recipe.high_frequency}
-        loss = detail_loss(image, batch["target"], valid=batch["known"], **weights).total
+        loss = _loss(image, batch["target"], batch["known"], recipe)
         value = float(loss.detach())
         if not math.isfinite(value) and self._first is None:
             raise TrainingError(
@@ -210,6 +210,12 @@ class _Training:
             nn.utils.clip_grad_norm_(self._network.parameters(), recipe.gradient_clip)
         self._optimizer.step()
         return value, rate
+
+
+def _loss(image: Tensor, target: Tensor, known: Tensor, recipe: LearningRecipe) -> Tensor:
+    weights = {"l1": recipe.l1, "edge": recipe.edge, "high_frequency": recipe.high_frequency}
+    total = recipe.mse * mse(image, target, valid=known) if recipe.mse else image.new_zeros(())
+    return total + detail_loss(image, target, valid=known, **weights).total if any(weights.values()) else total
 
 
 class _Judge:

@@ -45,9 +45,10 @@ class LearningRecipe:
     seconds: no update begins after so many, 0 for no limit. crop: side of coarse crops in pixels, 0 for the plan's
     number (64 to 32), both at most half of the scene's shorter side. batch: crops an update.
     learning_rate: of AdamW, with a cosine down to `final_rate` of it. gradient_clip: largest norm, 0 for none.
-    l1, edge, high_frequency: weights of the loss, see `losses.detail`. through_projection: the loss is of the projected
-    image. degradation: of the coarse crops, the `sensor`'s or the `plan`'s. noise: standard deviation added to coarse
-    crops, in the image's own unit. scales, least_scale, busy_share, jitter: see `data.single_scene`.
+    l1, edge, high_frequency: weights of the loss, see `losses.detail`. mse: weight of the mean squared error beside.
+    through_projection: the loss is of the projected image. degradation: of the coarse crops, the `sensor`'s or the
+    `plan`'s. noise: standard deviation added to coarse crops, in the image's own unit. scales, least_scale,
+    busy_share, jitter: see `data.single_scene`.
     held_back: share of the scene that is no target and judges: when to stop, and whether the network is used at all.
     judge_every: steps between judgements, 0 for one at the end. patience: judgements without `least_gain` until it
     stops. explosion: the loss may be so many times its first value, three times in a row, until it stops.
@@ -66,6 +67,7 @@ class LearningRecipe:
     l1: Annotated[float, Ge(0)] = 1.0
     edge: Annotated[float, Ge(0)] = 0.0
     high_frequency: Annotated[float, Ge(0)] = 0.0
+    mse: Annotated[float, Ge(0)] = 0.0
     through_projection: bool = True
     degradation: Literal["sensor", "plan"] = "sensor"
     noise: Annotated[float, Ge(0)] = 0.0
@@ -79,6 +81,10 @@ class LearningRecipe:
     least_gain: Share = 0.002
     explosion: Rate = 10.0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+
+    def __post_init__(self) -> None:
+        if not self.l1 + self.edge + self.high_frequency + self.mse:
+            raise ValueError("l1, edge, high_frequency and mse are all 0: nothing would be learned")
 
 
 @dataclass(frozen=True)
