@@ -260,7 +260,12 @@ def restore_with_pictures(
         write_beside(request.out, report.facts, report.small)
         return report
     truth = None if reference is None else _open_reference(request, reference)
-    report = restore_file(request, progress=progress, adapting=adapting)
+    if request.guide is not None:
+        from eorestore.restorer.guided import restore_guided
+
+        report = restore_guided(request, progress=adapting)
+    else:
+        report = restore_file(request, progress=progress, adapting=adapting)
     scores = None if truth is None else _score(request, truth)
     report = replace(report, facts={"command": list(command), **report.facts, "metrics": scores})
     write_beside(request.out, report.facts, report.small)
