@@ -1,9 +1,9 @@
 """Enlargement of a thermal scene with and without an optical guide, on invented places with a known truth.
 
 Each place is a thermal scene of block means with noise and a guide in reflectance. In `explained`, temperature follows
-land cover and vegetation, and a field of its own that the guide does not see; in `half`, the field is as large as what
-the guide explains; in `stranger`, the guide is of another place. The columns are root mean square errors in kelvin
-against the truth, averaged over seeds, and seconds. `auto` is what `eorestore zero-shot --guide` returns by default.
+land cover and vegetation, and a smooth field of 1 K that the guide does not see; in `own field`, that field has 5 K; in
+`stranger`, the guide is of another place. The columns are root mean square errors in kelvin against the truth, averaged
+over seeds, and seconds. `auto` is what `eorestore zero-shot --guide` returns by default.
 
     python benchmarks/guided_sharpening.py
 """
@@ -35,7 +35,7 @@ Image = NDArray[np.floating]
 Way = Callable[[GuidedPlace, SceneTask], tuple[Image, str]]
 KINDS = {
     "explained": {"field": 1.0},
-    "half": {"field": 5.0},
+    "own field": {"field": 5.0},
     "stranger": {"field": 2.0, "stranger": True},
 }
 REGRESSORS = ("ndvi", "ndbi")
