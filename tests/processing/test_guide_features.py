@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from eorestore.errors import BandError, UnitError, UnknownNameError
-from eorestore.processing.guide_features import fractional_cover, guide_features
+from eorestore.processing.guide_features import INDICES, fractional_cover, guide_features, needed_bands
 from eorestore.raster import Band, BandSet, Grid, Raster, Unit
 
 
@@ -65,3 +65,20 @@ def test_missing_bands_foreign_units_and_unknown_regressors_are_named():
         guide_features(guide(), ("ndwj",))
     with pytest.raises(UnknownNameError):
         guide_features(guide(), ())
+
+
+@pytest.mark.parametrize("regressor", [*INDICES, "bands", "B08"])
+def test_the_bands_that_are_needed_are_enough(regressor):
+    scene = guide()
+    chosen = needed_bands(scene.bands, [regressor])
+    whole, few = (guide_features(raster, [regressor]) for raster in (scene, scene.select(chosen)))
+    assert np.array_equal(whole.values, few.values)
+    assert len(chosen) == {"bands": 3, "B08": 1}.get(regressor, 2)
+
+
+def test_a_band_that_is_needed_and_missing_is_named():
+    bands = guide(("B04", "B08")).bands
+    with pytest.raises(BandError, match="ndbi needs a swir band"):
+        needed_bands(bands, ["ndvi", "ndbi"])
+    with pytest.raises(UnknownNameError, match="ndwi"):
+        needed_bands(bands, ["ndwi"])

@@ -25,7 +25,7 @@ def restore_with_pictures(
     limits: tuple[float, float] | None = None,
     command: Sequence[str] = (),
 ) -> Report:
-    """`restore_file` or `restore_pictures`, then what stands beside the result, the sidecar last.
+    """`restore_file`, `restore_guided` or `restore_pictures`, then what stands beside the result, the sidecar last.
 
     limits: values that pictures of an enlarged scene begin and end their colours at; see `reports.scene_files`.
     """
@@ -43,7 +43,12 @@ def restore_with_pictures(
 
     check_limits(limits)
     truth = None if reference is None else open_reference(request, reference)
-    report = restore_file(request, progress=progress, adapting=adapting)
+    if request.guide is None:
+        report = restore_file(request, progress=progress, adapting=adapting)
+    else:
+        from eorestore.restorer.guided import restore_guided
+
+        report = restore_guided(request, progress=adapting)
     scores = None if truth is None else score_result(request, truth)
     beside = write_scene_files(request, report.target, limits=limits)
     report = replace(report, facts={"command": list(command), **report.facts, **beside, "metrics": scores})

@@ -59,6 +59,7 @@ class SceneEnlargement(Model):
 
     Every stage enlarges by the network's scale and is projected on the input, so that the next one starts from an image
     that agrees with it. Both ends of the blend agree with the input, so the blend does. Bands go through one by one.
+    A guide reaches each stage as its means over the pixels that the stage makes.
     `sigma` is one standard deviation of the error as `Stages.sigma` has it.
     """
 
@@ -120,8 +121,8 @@ class SceneEnlargement(Model):
     def _staged(self, low: Tensor, guide: Tensor | None) -> Tensor:
         image, factor = low, 1
         while factor < self.scale:
-            image = self._through(image, guide)
             factor *= self.network.scale
+            image = self._through(image, None if guide is None else _averaged(guide, self.scale // factor))
             if factor < self.scale or self.stages.project:
                 image = project(image, low, self.stages.sensor, factor=factor)
         return image
@@ -169,6 +170,11 @@ class SceneEnlargement(Model):
 
     def _projected(self, image: Tensor, low: Tensor, factor: int) -> Tensor:
         return project(image, low, self.stages.sensor, factor=factor) if self.stages.project else image
+
+
+def _averaged(guide: Tensor, factor: int) -> Tensor:
+    """Means of blocks of factor x factor pixels of (batch, band, y, x)."""
+    return guide if factor == 1 else F.avg_pool2d(guide, factor)
 
 
 def local_variance(image: Tensor) -> Tensor:

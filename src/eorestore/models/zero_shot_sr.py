@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -19,6 +19,7 @@ Kind = Literal["fast", "residual-attention"]
 
 _GROUPS = 8
 _LAST_STD = 0.01
+_GUIDE = "trunk.enter_guide.weight"
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,18 @@ class ZeroShotSR(Model):
         plain = enlarge(low.float(), factor=self.scale)
         change: Tensor = self.trunk(low, guide)
         return Output(plain + change.float())
+
+
+def with_guide(network: ZeroShotSR, bands: int) -> ZeroShotSR:
+    """The same network with a guide of so many bands, to which it pays no heed until it has learned to.
+
+    Raises ConfigError for a kind that takes none.
+    """
+    guided = ZeroShotSR(replace(network.settings, guide_bands=bands))
+    weights = guided.state_dict()
+    weights[_GUIDE] = torch.zeros_like(weights[_GUIDE])
+    guided.load_state_dict({**weights, **network.state_dict()})
+    return guided.eval()
 
 
 class FastTrunk(nn.Module):

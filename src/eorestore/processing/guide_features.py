@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eorestore.errors import BandError, UnitError, UnknownNameError
-from eorestore.raster import Raster, Unit
+from eorestore.raster import BandSet, Raster, Unit
 from eorestore.raster.bands import canonical_name
 
 Values = NDArray[np.float64]
@@ -47,13 +47,22 @@ def guide_features(guide: Raster, regressors: Sequence[str] = ("ndvi",)) -> Guid
         BandError: a band of an index is missing. UnitError: a band in use is not in reflectance.
         UnknownNameError: a regressor is neither an index nor a band.
     """
-    if not regressors:
-        raise UnknownNameError("regressor", "", (*INDICES, ALL_BANDS))
-    names = list(dict.fromkeys(name for wanted in regressors for name in _expanded(wanted, guide)))
+    names = _distinct(regressors, guide.bands)
     layers = [_layer(name, guide) for name in names]
     values = np.stack(layers)
     valid = guide.valid & np.isfinite(values).all(axis=0)
     return GuideFeatures(np.where(valid, values, 0.0), valid, tuple(names))
+
+
+def needed_bands(bands: BandSet, regressors: Sequence[str] = ("ndvi",)) -> tuple[str, ...]:
+    """Names of those bands of a guide that its regressors are made of, in the guide's order.
+
+    Raises BandError and UnknownNameError as `guide_features`.
+    """
+    needed: set[str] = set()
+    for name in _distinct(regressors, bands):
+        needed |= {_named(role, bands, name) for role in _ROLES_OF[name]} if name in INDICES else {name}
+    return tuple(name for name in bands.names if name in needed)
 
 
 def fractional_cover(ndvi: Values) -> Values:
@@ -88,16 +97,27 @@ INDICES: Mapping[str, Callable[[Raster], Values]] = {
     "fractional-cover": _fractional_cover,
     "ndbi": _ndbi,  # buildings, (short-wave - near infrared) / (short-wave + near infrared), Zha et al. 2003
 }
+_ROLES_OF: Mapping[str, tuple[str, ...]] = {
+    "ndvi": ("red", "nir"),
+    "fractional-cover": ("red", "nir"),
+    "ndbi": ("nir", "swir"),
+}
 
 
-def _expanded(regressor: str, guide: Raster) -> tuple[str, ...]:
+def _distinct(regressors: Sequence[str], bands: BandSet) -> list[str]:
+    if not regressors:
+        raise UnknownNameError("regressor", "", (*INDICES, ALL_BANDS))
+    return list(dict.fromkeys(name for wanted in regressors for name in _expanded(wanted, bands)))
+
+
+def _expanded(regressor: str, bands: BandSet) -> tuple[str, ...]:
     if regressor == ALL_BANDS:
-        return guide.bands.names
+        return bands.names
     if regressor in INDICES:
         return (regressor,)
     name = canonical_name(regressor)
-    if name not in guide.bands:
-        raise UnknownNameError("regressor", regressor, (*INDICES, ALL_BANDS, *guide.bands.names))
+    if name not in bands:
+        raise UnknownNameError("regressor", regressor, (*INDICES, ALL_BANDS, *bands.names))
     return (name,)
 
 
@@ -106,12 +126,16 @@ def _layer(name: str, guide: Raster) -> Values:
 
 
 def _band(role: str, guide: Raster, index: str) -> Values:
-    known = {canonical_name(name).lower(): name for name in guide.bands.names}
+    return _reflectance(_named(role, guide.bands, index), guide)
+
+
+def _named(role: str, bands: BandSet, index: str) -> str:
+    known = {canonical_name(name).lower(): name for name in bands.names}
     for name in ROLES[role]:
         if name.lower() in known:
-            return _reflectance(known[name.lower()], guide)
+            return known[name.lower()]
     raise BandError(
-        f"{index} needs a {role} band, and the guide has {', '.join(guide.bands.names)}",
+        f"{index} needs a {role} band, and the guide has {', '.join(bands.names)}",
         fix=f"name one of its bands {' or '.join(ROLES[role])}, or choose another regressor",
     )
 

@@ -12,6 +12,7 @@ from eorestore.raster.files import RasterFile, open_raster
 from eorestore.raster.products import Declared
 from eorestore.restorer.checks import check_values
 from eorestore.restorer.coarse_bands import MULTISPECTRAL, with_repeated_bands
+from eorestore.restorer.guide import Guide
 from eorestore.restorer.maps import SIGMA, SOURCE
 from eorestore.restorer.output import BESIDE, Target, target_for
 from eorestore.restorer.plan import model_facts
@@ -35,6 +36,7 @@ class Request:
     that shrunk again it is the input; None does it for networks; see `models.back_projection`.
     adapt: steps that a copy of the weights is trained on the scene itself, 0 for none; see `restorer.adaptation`.
     zero_shot: enlarge the scene by a network that learns it; `model` says nothing then, see `restorer.zero_shot`.
+    guide: an optical scene that helps with that, see `restorer.guided`.
     adapt_seed: of that training. save_adapted: folder for the adapted checkpoint; without it the weights are dropped.
     Raises UsageError for values that make no sense.
     """
@@ -66,6 +68,7 @@ class Request:
     adapt_seed: int = 0
     save_adapted: Path | None = None
     zero_shot: SceneTask | None = None
+    guide: Guide | None = None
     cog: bool = False
     overwrite: bool = False
     resume: bool = False
@@ -166,7 +169,8 @@ def open_target(request: Request) -> Target:
         )
     written = (request.out, *map(target.map_path, request.save), *map(target.beside, request.beside))
     places = {place.resolve(): place for place in written}
-    for path in (request.optical, request.sar, request.mask_file):
+    guide = None if request.guide is None else request.guide.path
+    for path in (request.optical, request.sar, request.mask_file, guide):
         if path is not None and path.resolve() in places:
             raise UsageError(f"{places[path.resolve()]} is an input", fix="write the result to another name")
     return target

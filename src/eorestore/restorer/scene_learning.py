@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -164,6 +164,38 @@ def judge_scene(network: Model, pieces: Sequence[Piece], stages: Stages) -> Judg
     return _Judge(pieces, stages)(network)
 
 
+class Case(NamedTuple):
+    """A piece made coarser, and where what comes back is judged.
+
+    image: (1, band, factor * y, factor * x). low: (1, band, y, x). chosen, valid: bool, and guide: (1, band, ...), of
+    the size of the image.
+    """
+
+    image: Tensor
+    low: Tensor
+    chosen: Tensor
+    guide: Tensor | None
+    valid: Tensor
+
+
+def held_back_cases(pieces: Sequence[Piece], stages: Stages) -> list[Case]:
+    """The pieces with anything to judge, made coarser by the whole factor."""
+    factor, found = stages.factor, []
+    for piece in pieces:
+        height, width = (side // factor * factor for side in piece.size)
+        if min(height, width) // factor < 2 * _RIM + 2:
+            continue
+        image = piece.image[None, :, :height, :width]
+        chosen = (piece.valid & piece.judged)[:height, :width].clone()
+        rim = _RIM * factor
+        chosen[:rim], chosen[-rim:], chosen[:, :rim], chosen[:, -rim:] = False, False, False, False
+        if bool(chosen.any()):
+            low = observe(image, stages.sensor, factor=factor)
+            guide = None if piece.guide is None else piece.guide[None, :, :height, :width]
+            found.append(Case(image, low, chosen, guide, piece.valid[:height, :width]))
+    return found
+
+
 class _Training:
     """One optimiser over one network."""
 
@@ -222,21 +254,8 @@ class _Judge:
     """Makes the pieces coarser by the whole factor and compares what comes back, where nothing was a target."""
 
     def __init__(self, pieces: Sequence[Piece], stages: Stages) -> None:
-        factor = stages.factor
         self._stages = replace(stages, ensemble="none", share=1.0, sharpen=0.0)
-        self._cases = []
-        for piece in pieces:
-            height, width = (side // factor * factor for side in piece.size)
-            if min(height, width) // factor < 2 * _RIM + 2:
-                continue
-            image = piece.image[None, :, :height, :width]
-            low = observe(image, stages.sensor, factor=factor)
-            chosen = (piece.valid & piece.judged)[:height, :width].clone()
-            rim = _RIM * factor
-            chosen[:rim], chosen[-rim:], chosen[:, :rim], chosen[:, -rim:] = False, False, False, False
-            if bool(chosen.any()):
-                guide = None if piece.guide is None else piece.guide[None, :, :height, :width]
-                self._cases.append((image, low, chosen, guide))
+        self._cases = held_back_cases(pieces, stages)
 
     def __call__(self, network: Model) -> Judgement | None:
         """Raises nothing: None where there is nothing to judge."""
@@ -246,7 +265,7 @@ class _Judge:
         sums = np.zeros(3)
         pixels = 0
         with torch.no_grad():
-            for image, low, chosen, guide in self._cases:
+            for image, low, chosen, guide, _ in self._cases:
                 base = whole.base(low)
                 found = whole(low=low) if guide is None else whole(low=low, guide=guide)
                 missing = (image - base)[..., chosen].double()

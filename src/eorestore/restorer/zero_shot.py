@@ -134,20 +134,9 @@ def learn(task: SceneTask, pixels: Pixels, restorer: Restorer, *, progress: Prog
     """
     recipe, scaling = task.recipe, restorer.processor.inputs[LOW]
     pieces = scene_pieces(pixels, scaling, held_back=recipe.learning.held_back)
-    generator = np.random.default_rng(recipe.seed)
     model: SceneEnlargement = restorer.model  # type: ignore[assignment]
     span = scaling.bands[0].high - scaling.bands[0].low
-    learning = replace(recipe.learning, noise=recipe.learning.noise / span)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        try:
-            learned = learn_scene(
-                model.network, pieces, learning, stages=model.stages, generator=generator, progress=progress
-            )
-        except DataError as error:
-            log.warning("%s; the weights are used as they came", error.message)
-            judged = judge_scene(model.network, pieces, model.stages)
-            learned = Learned(model.network, 0, 0, error.message, 0.0, 0, judged, judged)
+    learned = learned_from(model.network, pieces, task, stages=model.stages, span=span, progress=progress)
     chosen, method = decide(learned.after, task)
     network = learned.network.to(memory_format=torch.channels_last)
     final = SceneEnlargement(network, replace(model.stages, share=chosen, sharpen=0.0), bands=model.bands).eval()
@@ -158,6 +147,32 @@ def learn(task: SceneTask, pixels: Pixels, restorer: Restorer, *, progress: Prog
         enlarging = SceneEnlargement(network, sharp, bands=model.bands).eval()
     told = {"uncertainty": None if uncertainty is None else uncertainty.to_json()}
     return SceneNetwork(enlarging, method, learned, restorer.sha256, span, task, told)
+
+
+def learned_from(
+    network: Model,
+    pieces: Sequence[Piece],
+    task: SceneTask,
+    *,
+    stages: Stages,
+    span: float,
+    progress: Progress | None = None,
+) -> Learned:
+    """A copy of the network after it has learned, or as it came where the pieces are too small to learn from.
+
+    span: of the scale of the pieces, in the scene's unit. Raises TrainingError as `learn_scene`.
+    """
+    recipe = task.recipe
+    generator = np.random.default_rng(recipe.seed)
+    learning = replace(recipe.learning, noise=recipe.learning.noise / span)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        try:
+            return learn_scene(network, pieces, learning, stages=stages, generator=generator, progress=progress)
+        except DataError as error:
+            log.warning("%s; the weights are used as they came", error.message)
+            judged = judge_scene(network, pieces, stages)
+            return Learned(network, 0, 0, error.message, 0.0, 0, judged, judged)
 
 
 def learned_before(restorer: Restorer, weights: Mapping[str, Tensor], told: Mapping[str, Any]) -> SceneEnlargement:
@@ -275,8 +290,11 @@ def scaling_of(task: SceneTask, pixels: Pixels) -> BandScaling:
     return BandScaling(tuple(BandScale(band.name, band.unit, low, high, clip=False) for band in pixels.bands))
 
 
-def scene_pieces(pixels: Pixels, scaling: BandScaling, *, held_back: float) -> list[Piece]:
-    """Windows of the scene, or the scene, one band each, scaled, gaps filled by what is near. Raises DataError."""
+def scene_pieces(pixels: Pixels, scaling: BandScaling, *, held_back: float, guide: Tensor | None = None) -> list[Piece]:
+    """Windows of the scene, or the scene, one band each, scaled, gaps filled by what is near. Raises DataError.
+
+    guide: (band, y, x) on the scene's grid.
+    """
     found = []
     whole = max(pixels.grid.size) <= _WHOLE
     windows = spread(pixels.grid.size, 1, _WHOLE) if whole else spread(pixels.grid.size, _COUNT, _SIDE)
@@ -290,7 +308,8 @@ def scene_pieces(pixels: Pixels, scaling: BandScaling, *, held_back: float) -> l
         encoded = torch.from_numpy(processor.encode_one(LOW, fill_near(raster, otherwise=blank)))
         valid = torch.from_numpy(np.ascontiguousarray(raster.valid))
         judged = hold_back(valid, held_back, origin=(window.row, window.column))
-        found += [Piece(_row(encoded, raster.bands.names, name), valid, judged) for name in names]
+        hint = None if guide is None else guide[:, window.rows, window.columns]
+        found += [Piece(_row(encoded, raster.bands.names, name), valid, judged, hint) for name in names]
     if not found:
         raise DataError("no pixel of the scene is valid", fix="look at its nodata value with eorestore info")
     return found
