@@ -6,11 +6,12 @@ learns the way back, and the same way is then taken once more from the scene its
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -108,6 +109,56 @@ def learn_scene(
         DataError: too few pixels to learn from.
         TrainingError: the loss is not finite from the first step on.
     """
+    with _threads(1 if in_bf16(recipe) else torch.get_num_threads()):
+        return _learned(network, pieces, recipe, stages=stages, generator=generator, progress=progress)
+
+
+def judge_scene(network: Model, pieces: Sequence[Piece], stages: Stages) -> Judgement | None:
+    """How a network does on the held-back squares of a scene made coarser; None where nothing is left to judge."""
+    return _Judge(pieces, stages)(network)
+
+
+class Case(NamedTuple):
+    """A piece made coarser, and where what comes back is judged.
+
+    image: (1, band, factor * y, factor * x). low: (1, band, y, x). chosen, valid: bool, and guide: (1, band, ...), of
+    the size of the image.
+    """
+
+    image: Tensor
+    low: Tensor
+    chosen: Tensor
+    guide: Tensor | None
+    valid: Tensor
+
+
+def held_back_cases(pieces: Sequence[Piece], stages: Stages) -> list[Case]:
+    """The pieces with anything to judge, made coarser by the whole factor."""
+    factor, found = stages.factor, []
+    for piece in pieces:
+        height, width = (side // factor * factor for side in piece.size)
+        if min(height, width) // factor < 2 * _RIM + 2:
+            continue
+        image = piece.image[None, :, :height, :width]
+        chosen = (piece.valid & piece.judged)[:height, :width].clone()
+        rim = _RIM * factor
+        chosen[:rim], chosen[-rim:], chosen[:, :rim], chosen[:, -rim:] = False, False, False, False
+        if bool(chosen.any()):
+            low = observe(image, stages.sensor, factor=factor)
+            guide = None if piece.guide is None else piece.guide[None, :, :height, :width]
+            found.append(Case(image, low, chosen, guide, piece.valid[:height, :width]))
+    return found
+
+
+def _learned(
+    network: Model,
+    pieces: Sequence[Piece],
+    recipe: LearningRecipe,
+    *,
+    stages: Stages,
+    generator: np.random.Generator,
+    progress: Progress | None,
+) -> Learned:
     began = time.perf_counter()
     judge = _Judge(pieces, stages)
     network = copy.deepcopy(network).eval()
@@ -159,41 +210,15 @@ def learn_scene(
     return learned
 
 
-def judge_scene(network: Model, pieces: Sequence[Piece], stages: Stages) -> Judgement | None:
-    """How a network does on the held-back squares of a scene made coarser; None where nothing is left to judge."""
-    return _Judge(pieces, stages)(network)
-
-
-class Case(NamedTuple):
-    """A piece made coarser, and where what comes back is judged.
-
-    image: (1, band, factor * y, factor * x). low: (1, band, y, x). chosen, valid: bool, and guide: (1, band, ...), of
-    the size of the image.
-    """
-
-    image: Tensor
-    low: Tensor
-    chosen: Tensor
-    guide: Tensor | None
-    valid: Tensor
-
-
-def held_back_cases(pieces: Sequence[Piece], stages: Stages) -> list[Case]:
-    """The pieces with anything to judge, made coarser by the whole factor."""
-    factor, found = stages.factor, []
-    for piece in pieces:
-        height, width = (side // factor * factor for side in piece.size)
-        if min(height, width) // factor < 2 * _RIM + 2:
-            continue
-        image = piece.image[None, :, :height, :width]
-        chosen = (piece.valid & piece.judged)[:height, :width].clone()
-        rim = _RIM * factor
-        chosen[:rim], chosen[-rim:], chosen[:, :rim], chosen[:, -rim:] = False, False, False, False
-        if bool(chosen.any()):
-            low = observe(image, stages.sensor, factor=factor)
-            guide = None if piece.guide is None else piece.guide[None, :, :height, :width]
-            found.append(Case(image, low, chosen, guide, piece.valid[:height, :width]))
-    return found
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Crops are so small that a second thread of bf16 costs more than it brings, much more beside other work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Training:
@@ -204,7 +229,7 @@ class _Training:
         self._optimizer = torch.optim.AdamW(
             network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )
-        self._bf16 = recipe.precision == "bf16" or (recipe.precision == "auto" and multiplies_bf16())
+        self._bf16 = in_bf16(recipe)
         network.to(memory_format=torch.channels_last)
         self._first: float | None = None
         self._exploded = 0
@@ -287,6 +312,11 @@ def _judgement(bicubic: float, both: float, moved: float, pixels: int) -> Judgem
         return math.sqrt(max(bicubic - 2 * weight * both + weight**2 * moved, 0.0) / pixels)
 
     return Judgement(root(0.0), root(1.0), root(share), share, pixels)
+
+
+def in_bf16(recipe: LearningRecipe) -> bool:
+    """Whether a recipe is carried out in bfloat16 here."""
+    return recipe.precision == "bf16" or (recipe.precision == "auto" and multiplies_bf16())
 
 
 def multiplies_bf16() -> bool:
