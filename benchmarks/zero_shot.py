@@ -143,12 +143,15 @@ def methods(options: argparse.Namespace) -> dict[str, Callable[[Case], Outcome]]
 
 def by_zssr(case: Case) -> Outcome:
     """ZSSR on anomalies in the range of the input, as its paper has images in 0 ... 1."""
-    from eorestore.restorer.zssr import zssr
+    from eorestore.restorer.scene_learning import multiplies_bf16
+    from eorestore.restorer.zssr import ZssrSettings, zssr
 
     low, high = case.low.min(), case.low.max()
-    result = zssr(((case.low - low) / (high - low)).float()[0], scale=case.scale, sensor=SENSOR, seed=0)
+    settings = ZssrSettings(precision="bf16" if multiplies_bf16() else "fp32")
+    scaled = ((case.low - low) / (high - low)).float()[0]
+    result = zssr(scaled, scale=case.scale, sensor=SENSOR, seed=0, settings=settings)
     image = result.image[None].double() * (high - low) + low
-    return Outcome(image, result.seconds, {"steps": result.steps})
+    return Outcome(image, result.seconds, {"steps": result.steps, "precision": settings.precision})
 
 
 def method_table(options: argparse.Namespace, found: list[Case]) -> dict[str, Any]:
@@ -256,7 +259,7 @@ def design_table(options: argparse.Namespace, found: list[Case]) -> dict[str, An
 
 
 def _short(told: dict[str, Any]) -> dict[str, Any]:
-    kept = ("method", "share_of_network", "judged", "learned")
+    kept = ("method", "share_of_network", "judged", "learned", "steps", "precision")
     crop = {"crop": told["recipe"]["learning"]["crop"]} if "recipe" in told else {}
     return {**{name: told[name] for name in kept if name in told}, **crop}
 
