@@ -35,6 +35,7 @@ Progress = Callable[[int, int], None]
 _EXPLOSIONS = 3  # in a row
 _RIM = 2  # coarse pixels at an edge that are not judged: nothing is known of what lies behind it
 _SHARES = 20  # steps of the share of the network that is tried
+_DOUBT = 6  # coarse pixels that speak for bicubic enlargement before any is judged
 
 
 @dataclass(frozen=True)
@@ -297,15 +298,19 @@ class _Judge:
                 moved = (found.image - base)[..., chosen].double()
                 sums += [float((missing**2).sum()), float((missing * moved).sum()), float((moved**2).sum())]
                 pixels += missing.numel()
-        return _judgement(sums[0], sums[1], sums[2], pixels)
+        return _judgement(sums[0], sums[1], sums[2], pixels, factor=self._stages.factor)
 
 
-def _judgement(bicubic: float, both: float, moved: float, pixels: int) -> Judgement:
-    """From sums over pixels of the squared error, its product with what the network changes, and that squared."""
+def _judgement(bicubic: float, both: float, moved: float, pixels: int, *, factor: int = 1) -> Judgement:
+    """From sums over pixels of the squared error, its product with what the network changes, and that squared.
+
+    The share is the one of least error, drawn towards 0 where few coarse pixels, of factor x factor each, have spoken.
+    """
     if not math.isfinite(both) or not math.isfinite(moved):
         plain = math.sqrt(bicubic / pixels)
         return Judgement(plain, math.inf, plain, 0.0, pixels)
-    share = 0.0 if moved <= 0 else min(max(both / moved, 0.0), 1.0)
+    coarse = pixels / factor**2
+    share = 0.0 if moved <= 0 else min(max(both / moved, 0.0), 1.0) * coarse / (coarse + _DOUBT)
     share = round(share * _SHARES) / _SHARES
 
     def root(weight: float) -> float:

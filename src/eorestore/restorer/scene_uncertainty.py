@@ -19,7 +19,7 @@ from eorestore.data.single_scene import Piece
 from eorestore.layers.sensor import observe
 from eorestore.models.scene_enlargement import SceneEnlargement, local_variance
 
-_LEAST_PIXELS = 100
+_LEAST_PIXELS, _LEAST_OF_ALL = 100, 16  # of held-back squares, and of all squares
 _SHARE, _FACTOR = 0.9, 1.6448536
 _ROUNDS = 4  # of fitting, each weighted by the variance of the round before
 _LEAST = 1e-12
@@ -28,32 +28,65 @@ _RIM = 2
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """Weights of `Stages.sigma`, and the number of pixels that they come from."""
+    """Weights of `Stages.sigma`, the number of pixels that they come from, and the factor at which these were seen."""
 
     weights: tuple[float, float, float]
     pixels: int
+    factor: int
 
     def to_json(self) -> dict[str, object]:
         """Plain values for a sidecar."""
-        return {"weights": [float(f"{value:.6g}") for value in self.weights], "pixels": self.pixels}
+        return {
+            "weights": [float(f"{value:.6g}") for value in self.weights],
+            "pixels": self.pixels,
+            "factor": self.factor,
+        }
 
 
 def calibrated(model: SceneEnlargement, pieces: Sequence[Piece]) -> tuple[SceneEnlargement, Uncertainty | None]:
-    """The model with the weights of `sigma` that held-back squares tell; as it is where there are too few."""
-    rows, errors = [], []
-    factor = model.scale
-    single = SceneEnlargement(model.network, replace(model.stages, sigma=(0.0, 1.0, 0.0))).eval()
+    """The model with the weights of `sigma` that the scene tells; as it is where the scene is too small to tell any.
+
+    Held-back squares tell them; of a small scene all pixels, those learned included; of a still smaller one its first
+    stages, whose variance is taken to double with every doubling.
+    """
+    scale, own = model.scale, model.network.scale
+    rows, errors = _evidence(model, pieces, factor=scale, judged=True, rim=_RIM)
+    factor = scale
+    if len(errors) < _LEAST_PIXELS:
+        rows, errors = _evidence(model, pieces, factor=factor, judged=False, rim=1)
+    while len(errors) < _LEAST_OF_ALL and factor > own:
+        factor //= own
+        rows, errors = _evidence(model, pieces, factor=factor, judged=False, rim=1)
+    if len(errors) < _LEAST_OF_ALL:
+        return model, None
+    flat, turned, rough = fit_variance(rows, errors)
+    growth = scale / factor
+    weights = (flat * growth, turned * growth, rough * growth)
+    known = Uncertainty(weights, len(errors), factor)
+    return SceneEnlargement(model.network, replace(model.stages, sigma=weights), bands=model.bands).eval(), known
+
+
+def _evidence(
+    model: SceneEnlargement, pieces: Sequence[Piece], *, factor: int, judged: bool, rim: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Columns of the variance (pixel, 3) and errors (pixel,) of the pieces made coarser by `factor`.
+
+    judged: of held-back squares alone. rim: coarse pixels at the edges that are left out.
+    """
+    rows, errors = [np.empty((0, 3))], [np.empty(0)]
+    stages = replace(model.stages, factor=factor, sigma=(0.0, 1.0, 0.0), sharpen=0.0)
+    single = SceneEnlargement(model.network, stages).eval()
     for piece in pieces:
         height, width = (side // factor * factor for side in piece.size)
-        if min(height, width) // factor < 2 * _RIM + 2:
+        if min(height, width) // factor < 2 * rim + 2:
             continue
         image = piece.image[None, :, :height, :width]
-        chosen = (piece.valid & piece.judged)[:height, :width].clone()
-        rim = _RIM * factor
-        chosen[:rim], chosen[-rim:], chosen[:, :rim], chosen[:, -rim:] = False, False, False, False
+        chosen = (piece.valid & piece.judged if judged else piece.valid)[:height, :width].clone()
+        edge = rim * factor
+        chosen[:edge], chosen[-edge:], chosen[:, :edge], chosen[:, -edge:] = False, False, False, False
         if not bool(chosen.any()):
             continue
-        low = observe(image, model.stages.sensor, factor=factor)
+        low = observe(image, stages.sensor, factor=factor)
         guide = None if piece.guide is None else piece.guide[None, :, :height, :width]
         with torch.inference_mode():
             found = single(low=low, guide=guide)
@@ -61,11 +94,7 @@ def calibrated(model: SceneEnlargement, pieces: Sequence[Piece]) -> tuple[SceneE
         spread = found.extras["sigma"] ** 2
         rows.append(torch.stack([torch.ones_like(spread), spread, rough], dim=-1)[0, 0][chosen].double().numpy())
         errors.append((found.image - image)[0, 0][chosen].double().numpy())
-    if sum(map(len, errors)) < _LEAST_PIXELS:
-        return model, None
-    weights = fit_variance(np.concatenate(rows), np.concatenate(errors))
-    known = Uncertainty(weights, sum(map(len, errors)))
-    return SceneEnlargement(model.network, replace(model.stages, sigma=weights), bands=model.bands).eval(), known
+    return np.concatenate(rows), np.concatenate(errors)
 
 
 def fit_variance(rows: NDArray[np.float64], errors: NDArray[np.float64]) -> tuple[float, float, float]:

@@ -142,6 +142,8 @@ def learn(task: SceneTask, pixels: Pixels, restorer: Restorer, *, progress: Prog
     final = SceneEnlargement(network, replace(model.stages, share=chosen, sharpen=0.0), bands=model.bands).eval()
     energy = _energy(final, pieces) if recipe.inference.sharpen else 0.0
     enlarging, uncertainty = calibrated(final, pieces)
+    if uncertainty is None:
+        log.warning("the scene is too small to tell its uncertainty: sigma is that of flips and turns alone")
     if recipe.inference.sharpen:
         sharp = replace(enlarging.stages, sharpen=recipe.inference.sharpen, energy=energy)
         enlarging = SceneEnlargement(network, sharp, bands=model.bands).eval()
