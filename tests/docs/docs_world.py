@@ -46,7 +46,7 @@ def make_world(folder: Path) -> None:
     coarse = replace(coarse, transform=(20.0, 0.0, coarse.transform[2], 0.0, -20.0, coarse.transform[5]))
     _write_classes(folder / "SCL.tif", classes[::2, ::2], coarse)
     _write_bands(folder / "S2_bands", cloudy)
-    _write_thermal(folder / "thermal_40m.tif", optical)
+    _write_guided(folder / "thermal_40m.tif", optical)
     for name in sar.bands.names:
         write_raster(folder / "S1_bands" / f"{name}.tif", sar.select([name]), encoding=DECIBEL)
     _write_photos(folder)
@@ -78,7 +78,7 @@ def _write_classes(path: Path, values: np.ndarray, grid: Grid) -> None:
     write_raster(path, Raster(values[None], np.ones(grid.size, bool), band, grid), encoding=CLASSES)
 
 
-def _write_thermal(path: Path, optical: Raster) -> None:
+def _write_guided(path: Path, optical: Raster) -> None:
     """Kelvin on four times larger pixels, the warmer the less near infrared."""
     near = optical.select(["B08"])
     kelvin = replace(near, values=310 - 30 * near.values, bands=THERMAL)

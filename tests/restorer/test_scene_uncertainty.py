@@ -72,8 +72,15 @@ def test_nine_of_ten_errors_of_a_simulated_scene_lie_within_the_interval(kind, e
     assert errors[sigma > half].mean() > 2 * errors[sigma <= half].mean()
 
 
-def test_without_enough_judged_pixels_the_model_stays_as_it_is():
-    piece = as_piece(simulate_thermal(16, 16, kind="fields", generator=np.random.default_rng(0)))
+def test_a_small_scene_tells_its_uncertainty_by_all_its_pixels_and_by_coarser_stages():
+    piece = as_piece(simulate_thermal(12, 12, kind="fields", generator=np.random.default_rng(0)))
+    two, four = (calibrated(SceneEnlargement(model().network, Stages(factor)).eval(), [piece])[1] for factor in (2, 4))
+    assert (two.factor, four.factor) == (2, 2)
+    assert four.weights == pytest.approx([2 * weight for weight in two.weights], rel=1e-3)
+
+
+def test_a_scene_of_a_few_pixels_tells_no_uncertainty():
+    piece = as_piece(simulate_thermal(7, 7, kind="fields", generator=np.random.default_rng(0)))
     given = model()
     told, known = calibrated(given, [piece])
     assert told is given

@@ -14,6 +14,7 @@ import numpy as np
 from eorestore import __version__
 from eorestore.raster import Raster
 from eorestore.raster.files import RasterFile
+from eorestore.raster.files.kelvin import in_kelvin
 from eorestore.restorer.deviation import DeviationSample, Observe
 from eorestore.restorer.maps import CONSISTENCY, CONSISTENCY_LAYER, SIGMA, SOURCE, MapStack
 from eorestore.restorer.mask_files import open_mask
@@ -59,7 +60,7 @@ def restore_file(request: Request, *, progress: Progress | None = None, adapting
     target = open_target(request)
     inputs = open_inputs(request, anywhere=request.anywhere)
     if request.zero_shot is not None:
-        inputs = replace(inputs, optical=inputs.optical.in_kelvin())
+        inputs = replace(inputs, optical=in_kelvin(inputs.optical))
     restorer, request, inputs, enlargement = _prepared(request, inputs)
     optical = inputs.optical
     maps = restorer.maps(request.save, inputs.scene)

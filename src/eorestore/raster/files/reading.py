@@ -20,10 +20,10 @@ from rasterio.windows import Window as RasterioWindow
 
 from eorestore.errors import DataError, GridError
 from eorestore.raster.align import Method, check_overlap, warped
-from eorestore.raster.bands import BandSet, Unit, canonical_name
+from eorestore.raster.bands import BandSet, canonical_name
 from eorestore.raster.encoding import Encoding
 from eorestore.raster.files.array_files import open_arrays
-from eorestore.raster.files.sources import KELVIN, SourcedBand
+from eorestore.raster.files.sources import SourcedBand
 from eorestore.raster.files.thermal_geotiff import in_memory, thermal_geotiff
 from eorestore.raster.grid import Grid, Window
 from eorestore.raster.products import Declared, FileFacts, acquisition_date, band_files, describe, folder_tags
@@ -193,20 +193,6 @@ class RasterFile:
         continued: NDArray[Any] = known[np.ix_(down - top, across - left)]
         return continued
 
-    def in_kelvin(self) -> RasterFile:
-        """The same with one thermal band as float32 kelvin, NaN where not valid; itself where it is so, or is none.
-
-        A result written in the file's own integers could agree with it no better than to half a step.
-        """
-        thermal = len(self.bands) == 1 and self.bands.bands[0].unit is Unit.KELVIN
-        if not thermal or not self.encoding.is_integer:
-            return self
-        band = SourcedBand(
-            self.members[0].path, self.bands.bands[0], self.descriptions[0], KELVIN, self.grid,
-            lambda: _Decoded(self), self.notes, self.tags,
-        )  # fmt: skip
-        return _from_source(self.path, band)
-
     @property
     def _reads_source(self) -> bool:
         return self.sourced is not None and self.members[0].grid.same_as(self.base)
@@ -223,19 +209,6 @@ class RasterFile:
                 sources.append(dataset if same else warped(dataset, self.base, gap=self.gap, method=self.method))
             self._handles.sources = sources
         return self._handles.sources  # type: ignore[no-any-return]
-
-
-@dataclass(frozen=True)
-class _Decoded:
-    """Kelvin of a file of integers."""
-
-    file: RasterFile
-
-    def read(self, window: Window) -> NDArray[np.float32]:
-        """Kelvin (band, y, x), NaN where there is none."""
-        raw = self.file.read_raw(window)
-        kelvin = self.file.encoding.decode(raw).astype(np.float32)
-        return np.where(self.file.encoding.valid(raw), kelvin, np.float32(np.nan))
 
 
 def _opened(path: Path) -> Any:  # noqa: ANN401
@@ -273,13 +246,13 @@ def open_raster(
         raise DataError(f"{path} does not exist", fix="check the path")
     band = open_arrays(path, declared, tags or {}, anywhere=anywhere)
     if band is not None:
-        return _from_source(path, band)
+        return from_source(path, band)
     if path.is_dir():
         return _open_folder(path, declared, tags or {})
     facts, grid = _facts(path, tags or {}, anywhere=anywhere)
     band = thermal_geotiff(facts, grid, declared)
     if band is not None:
-        return _from_source(path, band)
+        return from_source(path, band)
     bands, encoding, notes = describe(facts, declared)
     said = tuple(text or name for text, name in zip(facts.descriptions, bands.names, strict=True))
     return RasterFile(
@@ -287,7 +260,8 @@ def open_raster(
     )
 
 
-def _from_source(path: Path, band: SourcedBand) -> RasterFile:
+def from_source(path: Path, band: SourcedBand) -> RasterFile:
+    """A file whose one band comes from a source."""
     member = Member(band.path, band.grid, (band.band.name,))
     return RasterFile(
         path, BandSet((band.band,)), band.encoding, band.grid, (member,), (band.description,), band.tags, band.notes,
