@@ -289,7 +289,7 @@ def main() -> None:
     scores = tables[options.table](options, found)
     recipes = {name: load_recipe(name, options.set).to_dict() for name in options.recipes.split(",")}
     config = {"table": options.table, "scale": options.scale, "recipes": recipes, "set": options.set}
-    name = f"zero-shot-{options.table}-x{options.scale}"
+    name = f"zero-shot-{options.table}-x{options.scale}" if options.table == "methods" else f"zero-shot-{options.table}"
     record = make_record(
         "benchmark",
         name,
