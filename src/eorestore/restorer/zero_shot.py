@@ -16,7 +16,7 @@ from torch import Tensor
 from eorestore.data.single_scene import Piece, hold_back
 from eorestore.errors import DataError, UsageError
 from eorestore.layers.sensor import observe
-from eorestore.models.catalogue import Resolved, SizeRule, resolve
+from eorestore.models.catalogue import WEIGHTS_FOLDER, Resolved, SizeRule, resolve
 from eorestore.models.checkpoint import load_checkpoint
 from eorestore.models.model import Model
 from eorestore.models.scene_enlargement import SceneEnlargement, Stages
@@ -209,7 +209,9 @@ def begin(task: SceneTask) -> tuple[Model, str | None]:
     """The network as it begins, and the hash of its weights. Raises UsageError, UnknownNameError, CheckpointError."""
     recipe, own = task.recipe.network, own_scale(task)
     settings = {"scale": own, **recipe.settings}
-    start = f"zero-shot-x{own}" if recipe.start == "auto" else recipe.start
+    shipped = WEIGHTS_FOLDER / f"zero-shot-x{own}"
+    # the shipped one by its place: a run of the same name is not meant
+    start = recipe.start if recipe.start != "auto" else str(shipped) if shipped.is_dir() else shipped.name
     if start == "none":
         return build_model("zero-shot-sr", settings, seed=task.recipe.seed).eval(), None
     resolved = resolve(start)
