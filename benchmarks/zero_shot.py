@@ -205,7 +205,7 @@ def inference_table(options: argparse.Namespace, found: list[Case]) -> dict[str,
                 seams.append(float(seam_strength(outcome.image, valid=valid, rows=borders)))
                 line += [round(rmse(outcome.image, case), 4), round(outcome.seconds, 1)]
                 told[f"{network} | {name} | {case.name}"] = _short(outcome.told)
-            lines.append([*line, round(float(np.mean(seams)), 3)])
+            lines.append([*line, round(float(np.nanmean(seams)), 3)])
             print(*lines[-1], flush=True)
     heads = [head for case in found for head in (f"{case.name}, K", "s")]
     return {"columns": ["network", "inference", *heads, "seams"], "rows": lines, "details": told}
