@@ -188,3 +188,17 @@ def test_scores_have_headings(score, words) -> None:
 def test_a_score_that_does_not_exist_is_refused_by_name() -> None:
     with pytest.raises(UnknownNameError, match="'blur_cloud'"):
         table_of(evaluation(), score="blur_cloud")
+
+
+def test_a_detail_of_methods_stands_by_method_and_case():
+    details = {
+        "ours | a": {"coverage_90": 0.9, "seconds": 1.0},
+        "ours | b": {"coverage_90": 0.8},
+        "plain | a": {"seconds": 2.0},
+        "theirs | b": {"coverage_90": 0.5},
+    }
+    table = table_of({"columns": [], "rows": [], "details": details}, score="coverage_90")
+    assert table.columns == ("coverage 90", "a", "b")
+    assert table.rows == (("ours", 0.9, 0.8), ("theirs", None, 0.5))
+    with pytest.raises(DataError, match="no method"):
+        table_of({"details": details}, score="colour")

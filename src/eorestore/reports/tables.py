@@ -4,6 +4,7 @@ A README marks where tables stand; what is between the marks is written by `rend
 
     <!-- table: NAME -->                  the table, or the mean scores, of results/NAME.json
     <!-- table: NAME:psnr_cloud -->       one score of an evaluation or comparison, models by covers; of a study, by row
+    <!-- table: NAME:coverage_90 -->      one detail of a benchmark of methods, by method and case
     <!-- table: NAME:targets -->          what qualities cost, of a record of SAR codecs
     <!-- table: NAME:gains -->            fusions against their experts, of an evaluation of super-resolution; of a
                                           study, PSNR against its reference to a thousandth of a decibel
@@ -64,12 +65,25 @@ def table_of(record: Mapping[str, Any], *, score: str | None = None) -> Table:
         return comparison_by_cover(record, score) if score else comparison_table(record)
     if score == "targets" and "lossy" in record:
         return target_table(record)
+    if score is not None and "details" in record:
+        return detail_table(record["details"], score)
     if score is None and "columns" in record and "rows" in record:
         return Table(tuple(record["columns"]), tuple(tuple(row) for row in record["rows"]))
     raise DataError(
         f"the record holds {', '.join(record) or 'nothing'}",
         fix="give columns and rows, or the record of an evaluation, a study or a comparison",
     )
+
+
+def detail_table(details: Mapping[str, Mapping[str, Any]], name: str) -> Table:
+    """One detail, methods by cases; details are called `method | case`. Raises DataError where none has it."""
+    found = {tuple(key.split(" | ")): facts[name] for key, facts in details.items() if name in facts}
+    if not found or any(len(key) != 2 for key in found):
+        raise DataError(f"no method has the detail {name}", fix="name one that stands under `details` of the record")
+    cases = list(dict.fromkeys(case for _, case in found))
+    methods = dict.fromkeys(method for method, _ in found)
+    rows = tuple((method, *(found.get((method, case)) for case in cases)) for method in methods)
+    return Table((name.replace("_", " "), *cases), rows)
 
 
 def render_readme(readme: Path, results: Path) -> str:
