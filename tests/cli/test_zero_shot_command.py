@@ -326,3 +326,21 @@ def test_the_plan_can_be_carried_out(here):
     assert told["zero_shot"]["consistent"] is False
     assert told["zero_shot"]["recipe"]["learning"]["degradation"] == "plan"
     assert told["enlargement"]["deviation"]["largest"]["thermal"] > 1e-3
+
+
+def test_a_picture_comes_out_as_a_picture(here):
+    from PIL import Image
+
+    assert here.is_dir()
+    levels = np.clip((kelvin()[:40, :44] - 280) * 8, 0, 255).astype(np.uint8)
+    Image.fromarray(np.stack([levels, levels // 2, 255 - levels], axis=-1)).save("scene.png")
+    assert enlarge("scene.png", "out.png", *ALWAYS) == 0
+    with Image.open("out.png") as out:
+        assert (out.mode, out.size) == ("RGB", (88, 80))
+        found = np.asarray(out).astype(float)[..., 0]
+    apart = np.abs(means(found[None], 2)[0] - levels)
+    inside = (levels > 20) & (levels < 235)
+    assert np.quantile(apart[inside], 0.95) <= 1
+    assert facts("out.png")["zero_shot"]["scale"] == 2
+    assert enlarge("scene.png", "out.png", *ALWAYS) == 5
+    assert enlarge("scene.png", "out2.png", *ALWAYS, "--save", "sigma") == 2

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from eorestore.data.pictures import SUFFIXES
 from eorestore.errors import UsageError, WriteError
 from eorestore.raster import Raster
 from eorestore.restorer.output import Target
@@ -38,6 +39,14 @@ def restore_with_pictures(
         report = replace(report, facts={"command": list(command), **report.facts, "metrics": None})
         write_beside(request.out, report.facts, report.small)
         return report
+    if request.zero_shot is not None and request.optical.suffix.lower() in SUFFIXES:
+        from eorestore.restorer.zero_shot_picture import enlarge_picture, gives_picture
+
+        if gives_picture(request):
+            report = enlarge_picture(request, progress=progress, learning=adapting)
+            report = replace(report, facts={"command": list(command), **report.facts, "metrics": None})
+            write_beside(request.out, report.facts, report.small)
+            return report
     from eorestore.reports.scene_files import check_limits, write_scene_files
     from eorestore.restorer.reference import open_reference, score_result
 

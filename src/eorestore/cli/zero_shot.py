@@ -17,7 +17,7 @@ def zero_shot(
         Path, typer.Argument(metavar="IN", help="GeoTIFF, NetCDF, HDF5, npz or npy; see docs/thermal-inputs.md.")
     ],
     *,
-    out: Annotated[Path, typer.Option("-o", "--out", help="OUT.tif or OUT.cog.tif.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="OUT.tif or OUT.cog.tif; of a picture OUT.png.")],
     scale: Annotated[int, typer.Option(help="2, 3, 4, 8 or 16 times as large; with a guide any of 2 to 16.")] = 2,
     guide: Annotated[
         Path | None, typer.Option(help="Optical scene of the same place; see docs/guided-sharpening.md.")
