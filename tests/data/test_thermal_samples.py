@@ -44,7 +44,8 @@ def test_an_item_is_a_coarse_crop_and_what_it_is_a_crop_of():
         assert item["valid"].all()
         coarse = observe(item["target"][None], Sensor("mean"), factor=2)[0]
         inner = (..., slice(3, -3), slice(3, -3))
-        assert (coarse - item["low"])[inner].abs().max() < 0.5 * float(item["target"].std()) + 0.05
+        # an optical blur leaves more at an edge than a mean does; a crop of another place would be off by its deviation
+        assert (coarse - item["low"])[inner].abs().mean() < 0.3 * float(item["target"].std()) + 0.02
 
 
 def test_most_items_are_block_means_of_their_targets():
@@ -53,6 +54,16 @@ def test_most_items_are_block_means_of_their_targets():
         for item in map(crops(length=60).__getitem__, range(60))
     ]
     assert 0.5 < np.mean(exact) < 0.9
+
+
+def test_some_items_are_smoother_than_their_grid_and_some_noisy():
+    """The finest detail, as a share of all, spreads over more than an order of magnitude."""
+    detail = []
+    for item in map(crops(length=60).__getitem__, range(60)):
+        target = item["target"][0]
+        detail.append(float((target[:, 1:] - target[:, :-1]).square().mean() / target.var()))
+    low, high = np.quantile(detail, (0.1, 0.9))
+    assert high > 10 * low
 
 
 def test_an_item_hangs_on_seed_epoch_and_number_alone():
