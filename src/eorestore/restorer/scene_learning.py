@@ -133,17 +133,20 @@ class Case(NamedTuple):
     valid: Tensor
 
 
-def held_back_cases(pieces: Sequence[Piece], stages: Stages) -> list[Case]:
-    """The pieces with anything to judge, made coarser by the whole factor."""
+def held_back_cases(pieces: Sequence[Piece], stages: Stages, *, judged: bool = True, rim: int = _RIM) -> list[Case]:
+    """The pieces with anything to judge, made coarser by the whole factor.
+
+    judged: what was held back, or all that is valid. rim: coarse pixels at the edges that are left out.
+    """
     factor, found = stages.factor, []
     for piece in pieces:
         height, width = (side // factor * factor for side in piece.size)
-        if min(height, width) // factor < 2 * _RIM + 2:
+        if min(height, width) // factor < 2 * rim + 2:
             continue
         image = piece.image[None, :, :height, :width]
-        chosen = (piece.valid & piece.judged)[:height, :width].clone()
-        rim = _RIM * factor
-        chosen[:rim], chosen[-rim:], chosen[:, :rim], chosen[:, -rim:] = False, False, False, False
+        chosen = (piece.valid & piece.judged if judged else piece.valid)[:height, :width].clone()
+        edge = rim * factor
+        chosen[:edge], chosen[-edge:], chosen[:, :edge], chosen[:, -edge:] = False, False, False, False
         if bool(chosen.any()):
             low = observe(image, stages.sensor, factor=factor)
             guide = None if piece.guide is None else piece.guide[None, :, :height, :width]

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from eorestore.data.single_scene import Piece
-from eorestore.layers.sensor import observe
 from eorestore.models.scene_enlargement import SceneEnlargement, local_variance
+from eorestore.restorer.scene_learning import held_back_cases
 
 _LEAST_PIXELS, _LEAST_OF_ALL = 100, 16  # of held-back squares, and of all squares
 _SHARE, _FACTOR = 0.9, 1.6448536
@@ -76,18 +76,7 @@ def _evidence(
     rows, errors = [np.empty((0, 3))], [np.empty(0)]
     stages = replace(model.stages, factor=factor, sigma=(0.0, 1.0, 0.0), sharpen=0.0)
     single = SceneEnlargement(model.network, stages).eval()
-    for piece in pieces:
-        height, width = (side // factor * factor for side in piece.size)
-        if min(height, width) // factor < 2 * rim + 2:
-            continue
-        image = piece.image[None, :, :height, :width]
-        chosen = (piece.valid & piece.judged if judged else piece.valid)[:height, :width].clone()
-        edge = rim * factor
-        chosen[:edge], chosen[-edge:], chosen[:, :edge], chosen[:, -edge:] = False, False, False, False
-        if not bool(chosen.any()):
-            continue
-        low = observe(image, stages.sensor, factor=factor)
-        guide = None if piece.guide is None else piece.guide[None, :, :height, :width]
+    for image, low, chosen, guide, _ in held_back_cases(pieces, stages, judged=judged, rim=rim):
         with torch.inference_mode():
             found = single(low=low, guide=guide)
             rough = local_variance(single.base(low))
