@@ -342,5 +342,7 @@ def test_a_picture_comes_out_as_a_picture(here):
     inside = (levels > 20) & (levels < 235)
     assert np.quantile(apart[inside], 0.95) <= 1
     assert facts("out.png")["zero_shot"]["scale"] == 2
+    told = facts("out.png")["enlargement"]["deviation"]["largest"]  # of what is written, not of what was worked out
+    assert all(0.05 < value < 1 for value in told.values())
     assert enlarge("scene.png", "out.png", *ALWAYS) == 5
     assert enlarge("scene.png", "out2.png", *ALWAYS, "--save", "sigma") == 2

@@ -27,7 +27,7 @@ from eorestore.raster.encoding import Encoding
 from eorestore.raster.files import open_raster
 from eorestore.raster.files.array_files import SLSTR
 from eorestore.raster.products import band_files
-from eorestore.restorer.deviation import Deviation, DeviationSample
+from eorestore.restorer.deviation import Deviation, DeviationSample, Observe
 from eorestore.restorer.output import Target
 from eorestore.restorer.plan import ModelFacts, enlarging, model_facts
 from eorestore.restorer.provenance import file_hash
@@ -125,15 +125,18 @@ def _restore_picture(
     scale = done.grid.height // low.grid.height
     alpha = None if picture.alpha is None else enlarge(picture.alpha, factor=scale)
     write_picture(place, Picture(done, picture.mode, alpha, picture.kept))
-    return _deviation(low, done, picture.mode, scale).to_json(), done
+    return picture_deviation(low, done, picture.mode, scale).to_json(), done
 
 
-def _deviation(low: Raster, done: Raster, mode: str, scale: int) -> Deviation:
-    """Of a picture as it is written; unknown where some of it is transparent."""
+def picture_deviation(low: Raster, done: Raster, mode: str, scale: int, *, observe: Observe | None = None) -> Deviation:
+    """Of a picture as it is written, rounded to its levels; unknown where some of it is transparent.
+
+    observe: see `restorer.deviation.DeviationSample`.
+    """
     if not low.valid.all():
         return Deviation(None, {}, 0.0, 0.0, 0)
     stored = _Stored(low, _SIXTEEN_BIT if mode == "I;16" else _EIGHT_BIT)
-    sample = DeviationSample(stored, scale)
+    sample = DeviationSample(stored, scale, observe=observe)
     nothing = np.empty((0, *done.grid.size), np.float32)
     sample.add(Rows(0, stored.encoding.encode(done.values), np.ones(done.grid.size, np.uint8), nothing))
     return sample.result()

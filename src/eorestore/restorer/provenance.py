@@ -47,6 +47,9 @@ def identity(request: Request, sha256: str | None, tile: int, overlap: int) -> d
     }
     if request.zero_shot is not None:
         settings["zero_shot"] = request.zero_shot.to_json()
+        sensor = Path(request.zero_shot.recipe.inference.sensor)
+        if sensor.suffix == ".npy" and sensor.is_file():
+            files["sensor"] = _stamp(sensor)
     # the source layer is always in the journal, and consistency is made from what is
     maps = {"maps": sorted(set(request.save) - {SOURCE, CONSISTENCY})}
     units = {"unit": request.unit and str(request.unit), "sar_unit": request.sar_unit and str(request.sar_unit)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 from eorestore import __version__
 from eorestore.data.pictures import SUFFIXES, Picture, read_picture, write_picture
@@ -12,10 +11,12 @@ from eorestore.processing.resize import enlarge
 from eorestore.restorer.enlarged_raster import enlarge_raster
 from eorestore.restorer.inference import Execution
 from eorestore.restorer.output import Target
+from eorestore.restorer.pictures import picture_deviation
 from eorestore.restorer.provenance import file_hash
 from eorestore.restorer.request import Request
 from eorestore.restorer.rows import Progress
 from eorestore.restorer.run import Report
+from eorestore.restorer.zero_shot import observation
 
 PICTURE = ".png"
 
@@ -51,14 +52,17 @@ def enlarge_picture(request: Request, *, progress: Progress | None = None, learn
         raise WriteError(f"{request.out} cannot be written: {error}", fix="check the folder") from None
     finally:
         partial.unlink(missing_ok=True)
+    # what matters is the picture as it stands on disk, rounded to its levels
+    apart = picture_deviation(picture.raster, found.raster, picture.mode, task.scale, observe=observation(task))
     facts = {
         "eorestore": __version__,
         "model": request.model,
         "input": {"path": str(request.optical), "files": {request.optical.name: file_hash(request.optical)}},
         **found.facts,
+        "enlargement": {**found.facts["enlargement"], "deviation": apart.to_json()},
         "seconds": round(time.perf_counter() - started, 3),
     }
-    return Report(Target(request.out), facts, replace(found.raster))
+    return Report(Target(request.out), facts, found.raster)
 
 
 def _check(request: Request) -> None:
