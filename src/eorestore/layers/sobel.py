@@ -31,14 +31,19 @@ def inner(valid: Tensor) -> Tensor:
 
 
 def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
-    """(batch, band, y, x) smoothed by a Gaussian of `sigma` pixels, cut at three sigma; borders are repeated."""
+    """(batch, band, y, x) smoothed by a Gaussian of `sigma` pixels, cut at three sigma; borders are repeated.
+
+    The same under autocast: a fixed filter gains nothing by bfloat16, for which oneDNN takes minutes to write a kernel
+    for long and narrow windows of images with channels last.
+    """
     radius = math.ceil(3 * sigma)
     offsets = torch.arange(-radius, radius + 1, dtype=image.dtype, device=image.device)
     kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
     kernel = (kernel / kernel.sum()).expand(image.shape[1], 1, -1)
     padded = F.pad(image, (radius, radius, radius, radius), mode="replicate")
-    down = F.conv2d(padded, kernel[..., None], groups=image.shape[1])
-    return F.conv2d(down, kernel[:, :, None], groups=image.shape[1])
+    with torch.autocast(image.device.type, enabled=False):
+        down = F.conv2d(padded, kernel[..., None], groups=image.shape[1])
+        return F.conv2d(down, kernel[:, :, None], groups=image.shape[1])
 
 
 class LearnableSobel(nn.Module):
