@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -126,6 +127,19 @@ def test_a_row_that_names_another_takes_its_learning_rate(world):
         record_of(out, "wider-seed0").scores["learning_rate"] == record_of(out, "plain-seed0").scores["learning_rate"]
     )
     assert not list((out / "runs").glob("wider-rate*"))
+
+
+def test_records_alone_are_enough_to_go_on_without_their_trials(world, study, tmp_path):
+    out, *_ = world
+    for name in ("study", "plain-seed0"):
+        shutil.copy(out / f"{name}.json", tmp_path)
+    ablate(study, out=tmp_path, resume=True, only=["wider"])
+    assert [folder.name.split("-seed")[0] for folder in (tmp_path / "runs").iterdir()] == ["wider"]
+    found, first = record_of(tmp_path, "wider-seed0"), record_of(out, "plain-seed0")
+    assert (found.scores["learning_rate"], found.scores["tried"]) == (
+        first.scores["learning_rate"],
+        first.scores["tried"],
+    )
 
 
 def test_what_only_an_unfinished_training_needs_is_gone(world):

@@ -204,6 +204,29 @@ class _Bench:
         study = self._study
         if len(study.learning_rates) == 1:
             return [study.learning_rates[0]], {}
+        tried = self._recorded_trials(source) or self._trials(source)
+        known = {rate: score for rate, score in tried.items() if score is not None}
+        if not known:
+            raise TrainingError(
+                f"row {source.name} diverges at every learning rate", fix="name lower ones in learning_rates"
+            )
+        falling = study.config(source).training.best_is == "highest"
+        ranked = sorted(known, key=lambda rate: known[rate], reverse=falling)
+        return ranked, {f"{rate:g}": score for rate, score in tried.items()}
+
+    def _recorded_trials(self, source: StudyRow) -> dict[float, float | None] | None:
+        """What the record of a run that took its rate from the same row says of them, so that records are enough."""
+        for row, seed in self._study.runs():
+            if source.name in (row.name, row.learning_rate_of):
+                record = self._record(row, seed)
+                found = {} if record is None else record.scores.get("tried", {})
+                if found:
+                    return {rate: found[f"{rate:g}"] for rate in self._study.learning_rates}
+        return None
+
+    def _trials(self, source: StudyRow) -> dict[float, float | None]:
+        """The validation score of the row at each learning rate, each trained for a share of the budget."""
+        study = self._study
         cost = measure(study, source)
         tried: dict[float, float | None] = {}
         for rate in study.learning_rates:
@@ -214,14 +237,7 @@ class _Bench:
             except TrainingError as error:
                 _log.warning("%s: learning rate %g is out: %s", source.name, rate, error.message)
                 tried[rate] = None
-        known = {rate: score for rate, score in tried.items() if score is not None}
-        if not known:
-            raise TrainingError(
-                f"row {source.name} diverges at every learning rate", fix="name lower ones in learning_rates"
-            )
-        falling = config.training.best_is == "highest"
-        ranked = sorted(known, key=lambda rate: known[rate], reverse=falling)
-        return ranked, {f"{rate:g}": score for rate, score in tried.items()}
+        return tried
 
     def _trained(self, config: RunConfig, name: str, key: Mapping[str, Any]) -> tuple[Record, Path]:
         """The record and folder of a training, which is begun, continued, or found complete."""
