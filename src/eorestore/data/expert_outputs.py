@@ -2,12 +2,11 @@
 
     DIR/Set5/{EDSR,RCAN}/baby.png     or, for a single set,     DIR/{EDSR,RCAN}/baby.png
 
-The files are named as the high-resolution images are, without their _HR; the formats may differ.
+`data.stored_images` says which file belongs to an image.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from eorestore.data.image_files import image_paths, read_image
 from eorestore.data.image_pairs import ImagePair
+from eorestore.data.stored_images import by_name, stored_image
 from eorestore.errors import DataError, UnknownNameError
 from eorestore.processing import Processor
 
@@ -38,18 +37,7 @@ class ExpertOutputs:
         door = Processor({"expert": scaling}, scaling)
         images = []
         for name in self.names:
-            path = self.paths[name].get(_key(pair.high))
-            if path is None:
-                raise DataError(
-                    f"expert {name} has no image of {pair.high.name} in {self.folder / name}",
-                    fix="add the image, or leave the expert out",
-                )
-            raster = read_image(path)
-            if raster.grid.size != size:
-                raise DataError(
-                    f"{path} has {raster.grid.height} x {raster.grid.width} pixels, not {size[0]} x {size[1]}",
-                    fix="store what the expert gave for this image, cropped to a multiple of the scale",
-                )
+            raster = stored_image(pair.high, [self.paths[name]], expert=name, scale=processor.scale, size=size)
             images.append(door.encode_one("expert", raster))
         return np.stack(images)
 
@@ -73,19 +61,4 @@ def find_expert_outputs(folder: Path, *, set_name: str | None = None, names: Seq
         if name not in found:
             raise UnknownNameError(f"expert in {folder}", name, found)
     chosen = tuple(names) or tuple(found)
-    return ExpertOutputs(folder, chosen, {name: _by_key(folder / name) for name in chosen})
-
-
-def _by_key(folder: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for path in image_paths(folder):
-        key = _key(path)
-        if key in found:
-            raise DataError(f"{found[key]} and {path} are of one image", fix="remove one of them")
-        found[key] = path
-    return found
-
-
-def _key(path: Path) -> str:
-    """What an image is called, whether it is the high-resolution one or what an expert made."""
-    return re.sub(r"_(HR|SR)$", "", path.stem, flags=re.IGNORECASE)
+    return ExpertOutputs(folder, chosen, {name: by_name(folder / name) for name in chosen})

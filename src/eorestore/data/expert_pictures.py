@@ -1,7 +1,6 @@
 """An expert that is no network but the pictures that one made, in folders; knows no cache.
 
-For networks whose results are at hand and whose code is not. A picture `a/0801_HR.png` has its expert's picture in a
-folder under the name 0801, 0801x4 or 0801_HR, with any suffix of a picture.
+For networks whose results are at hand and whose code is not.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eorestore.data.image_files import image_paths, read_image
 from eorestore.data.image_pairs import ImagePair
+from eorestore.data.stored_images import by_name, stored_image
 from eorestore.errors import DataError
 from eorestore.models.expert_facts import ExpertFacts
 
@@ -36,7 +35,7 @@ class PictureExpert:
         folders = matching(pattern)
         if not folders:
             raise DataError(f"no folder matches {pattern}", fix="correct the pattern of the expert's pictures")
-        named = tuple({path.stem: path for path in image_paths(folder)} for folder in folders)
+        named = tuple(by_name(folder) for folder in folders)
         digest = hashlib.sha256()
         for files in named:
             for name, path in sorted(files.items()):
@@ -46,20 +45,9 @@ class PictureExpert:
         return cls(facts, scale, named)
 
     def make(self, pair: ImagePair, low: Tensor) -> tuple[Tensor, None]:
-        """The picture that belongs to a pair, in 0 ... 1, (1, band, y, x). Raises DataError where none fits or two."""
-        size = tuple(self.scale * side for side in low.shape[-2:])
-        stem = pair.high.stem
-        plain = stem.removesuffix("_HR")
-        names = dict.fromkeys((plain, f"{plain}x{self.scale}", f"{plain}_x{self.scale}", stem))
-        found = [files[name] for files in self.folders for name in names if name in files]
-        near = [path for path in found if path.parent.parent.name in pair.high.parts] or found
-        if len(near) != 1:
-            raise DataError(
-                f"{self.facts.name} has {len(near)} pictures for {pair.high}", fix="give one, under the picture's name"
-            )
-        raster = read_image(near[0])
-        if raster.grid.size != size:
-            raise DataError(f"{near[0]} has {raster.grid.size} pixels, not {size}", fix="give the picture of that size")
+        """The picture that belongs to a pair, in 0 ... 1, (1, band, y, x). Raises DataError as `stored_image`."""
+        height, width = (self.scale * side for side in low.shape[-2:])
+        raster = stored_image(pair.high, self.folders, expert=self.facts.name, scale=self.scale, size=(height, width))
         return torch.from_numpy(np.asarray(raster.values, np.float32) / _LEVELS)[None], None
 
 
