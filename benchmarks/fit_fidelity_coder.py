@@ -26,7 +26,9 @@ from eorestore.codec import block_transform
 from eorestore.codec.block_transform import BlockGrid
 from eorestore.codec.coder import DIRECT, TOKENS, to_tokens
 from eorestore.codec.contexts import FEATURES, BandContext, IntegerNetwork
-from eorestore.codec.fidelity_coder import CodedBand, FidelityCoder, levels_shown, predicted_away
+from eorestore.codec.dependent_quantiser import UNIT, magnitudes
+from eorestore.codec.fidelity_coder import CodedBand, FidelityCoder
+from eorestore.codec.fidelity_levels import levels_shown, predicted_away, steps_of
 from eorestore.codec.fidelity_model import FILE, FidelityModel, write_model
 from eorestore.codec.radiometry import LEVEL
 from eorestore.codec.tables import tables_from
@@ -45,11 +47,16 @@ Bands = list[NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Taken:
-    """Coefficients that had to be coded. features: (n, FEATURES). sizes: true magnitudes in steps. levels: coded."""
+    """Coefficients that had to be coded.
+
+    features: (n, FEATURES). sizes: true magnitudes in units of the quantisers. levels: coded. second: whether the
+    second quantiser was meant, 1 or 0.
+    """
 
     features: NDArray[np.int16]
     sizes: NDArray[np.float32]
     levels: NDArray[np.int64]
+    second: NDArray[np.uint8]
 
 
 class Network(nn.Module):
@@ -63,7 +70,8 @@ class Network(nn.Module):
         nn.init.normal_(self.layers[-1].weight, std=1.0)
         size = torch.arange(DIRECT + 1)
         spread = 0.06 * 1.14 ** torch.arange(TABLES)[:, None]
-        self.logits = nn.Parameter(torch.log_softmax(-size / spread, dim=1).clamp_min(-12))
+        curve = torch.log_softmax(-size / spread, dim=1).clamp_min(-12)
+        self.logits = nn.Parameter(torch.stack([curve, curve]))  # of both quantisers
 
     def forward(self, features: Tensor) -> Tensor:
         """(n, FEATURES) in units of 1 to places among the tables (n,)."""
@@ -73,15 +81,15 @@ class Network(nn.Module):
         place: Tensor = self.layers[-1](values)[:, 0]
         return place
 
-    def bits(self, features: Tensor, columns: Tensor) -> Tensor:
-        """Cost of each magnitude, at most DIRECT, between the two nearest tables."""
+    def bits(self, features: Tensor, columns: Tensor, second: Tensor) -> Tensor:
+        """Cost of each level, at most DIRECT, of a quantiser, between the two nearest tables."""
         place = self(features).clamp(0, TABLES - 1.001)
         low = place.floor()
         share = place - low
-        chances = torch.softmax(self.logits, dim=1)
-        first = chances[low.long(), columns]
-        second = chances[low.long() + 1, columns]
-        return -torch.log2((first * (1 - share) + second * share).clamp_min(1e-7))
+        chances = torch.softmax(self.logits, dim=2)
+        below = chances[second, low.long(), columns]
+        above = chances[second, low.long() + 1, columns]
+        return -torch.log2((below * (1 - share) + above * share).clamp_min(1e-7))
 
 
 def training_scenes(folder: Path, rng: np.random.Generator, *, every: bool) -> Iterator[tuple[str, Bands]]:
@@ -124,23 +132,30 @@ def taken(
     before: CodedBand | None = None
     for plane in bands:
         coded = coder.coded(plane, grid, before, None)
-        level = (coded.coefficients - shown_of(coded, coder)) / np.float32(decibel)
-        left = block_transform.forward(plane - np.float32(LEVEL), grid) / np.float32(decibel) - level
-        yield sampled(coder.context(grid, before), coded.levels, left, rng)
+        predicted = coded.coefficients - shown_of(coded, coder)
+        left = block_transform.forward(plane - np.float32(LEVEL), grid) - predicted
+        left /= np.float32(UNIT) * steps_of(grid, decibel)
+        second = (coded.numbers >= TABLES).astype(np.uint8)
+        yield sampled(coder.context(grid, before), coded.levels, second, left, rng)
         before = None if alone else coded
 
 
 def shown_of(coded: CodedBand, coder: FidelityCoder) -> NDArray[np.float32]:
     """What the levels alone stand for, without the prediction."""
-    return levels_shown(coder.model, coded.levels, coded.numbers, coder.step)
+    return levels_shown(coder.model, coded.levels, coded.numbers, steps_of(coded.context.grid, coder.step))
 
 
 def sampled(
-    context: BandContext, levels: NDArray[np.int64], left: NDArray[np.float32], rng: np.random.Generator
+    context: BandContext,
+    levels: NDArray[np.int64],
+    second: NDArray[np.uint8],
+    left: NDArray[np.float32],
+    rng: np.random.Generator,
 ) -> Taken:
-    """Some coefficients of a band in the order of coding. left: what had to be coded, in steps."""
+    """Some coefficients of a band in the order of coding. left: what had to be coded, in units."""
     share = min(1.0, TAKEN / context.grid.present.sum())
-    flat = context.padded(levels)
+    flat, quantiser = context.padded(levels), context.padded(second).astype(np.uint8)
+    meant = magnitudes(np.abs(flat), quantiser)
     order = context.padded(np.arange(levels.size).reshape(levels.shape))
     context.tell_constants(np.abs(predicted_away(levels[0, 0])))
     parts = []
@@ -149,10 +164,10 @@ def sampled(
         places = step.places[chosen]
         signed = left.reshape(-1)[order[places]] * np.where(flat[places] < 0, -1, 1)
         true = np.where(flat[places] == 0, np.abs(signed), signed)
-        parts.append((context.features(step)[chosen], true, np.abs(flat[places])))
-        context.tell(step, np.abs(flat[step.places]))
-    features, true, coded = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Taken(features.astype(np.int16), true, coded)
+        parts.append((context.features(step)[chosen], true, np.abs(flat[places]), quantiser[places]))
+        context.tell(step, meant[step.places])
+    features, true, coded, of = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Taken(features.astype(np.int16), true, coded, of)
 
 
 def collect(folder: Path, model: FidelityModel, *, every: bool, steps: int) -> Taken:
@@ -165,7 +180,7 @@ def collect(folder: Path, model: FidelityModel, *, every: bool, steps: int) -> T
             decibel = 0.1 * 2.0 ** rng.uniform(2 if " " in name else 1, 7.4)
             turned = [np.ascontiguousarray(band.T if turn % 2 else band) for band in bands]
             parts += taken(turned, decibel, model, rng, alone=bool(turn % 3 == 2))
-    columns = zip(*((part.features, part.sizes, part.levels) for part in parts), strict=True)
+    columns = zip(*((part.features, part.sizes, part.levels, part.second) for part in parts), strict=True)
     return Taken(*(np.concatenate(column) for column in columns))
 
 
@@ -173,12 +188,13 @@ def fitted(data: Taken, network: Network, *, steps: int) -> FidelityModel:
     """The network trained on, and tables of what came up under its integer twin."""
     features = torch.from_numpy(data.features)
     columns = torch.from_numpy(np.minimum(data.levels, DIRECT))
+    second = torch.from_numpy(data.second.astype(np.int64))
     optimiser = torch.optim.Adam(network.parameters(), 1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 6e-3, steps)
     generator = torch.Generator().manual_seed(SEED)
     for step in range(steps):
         chosen = torch.randint(len(columns), (8192,), generator=generator)
-        cost = network.bits(features[chosen].float(), columns[chosen]).mean()
+        cost = network.bits(features[chosen].float(), columns[chosen], second[chosen]).mean()
         optimiser.zero_grad()
         cost.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -194,7 +210,8 @@ def fitted(data: Taken, network: Network, *, steps: int) -> FidelityModel:
 
 def first_model(network: Network) -> FidelityModel:
     """A coder to begin with: one flat curve for all coefficients, which rounds plainly."""
-    nothing = Taken(np.zeros((0, FEATURES), np.int16), np.zeros(0, np.float32), np.zeros(0, np.int64))
+    none = np.zeros(0, np.int64)
+    nothing = Taken(np.zeros((0, FEATURES), np.int16), none.astype(np.float32), none, none.astype(np.uint8))
     sizes = (FEATURES, *HIDDEN, 1)
     weights = tuple(np.zeros(pair) for pair in pairwise(sizes))
     biases = (*(np.zeros(size) for size in HIDDEN), np.array([TABLES / 2.0]))
@@ -205,28 +222,43 @@ def with_tables(data: Taken, network: Network, integers: IntegerNetwork) -> Fide
     """Tables, offsets and errors of each number: what came up, and where that was little, what the curve says."""
     pieces = np.array_split(np.arange(len(data.levels)), len(data.levels) // 200_000 + 1)
     numbers = np.concatenate([integers(data.features[piece].astype(np.int32)) for piece in pieces])
+    numbers += data.second * np.uint16(TABLES)
     tokens = to_tokens(data.levels.astype(np.uint32))[0]
-    counts = np.zeros((TABLES, TOKENS))
+    counts = np.zeros((2 * TABLES, TOKENS))
     np.add.at(counts, (numbers, tokens), 1)
     with torch.no_grad():
-        curve = torch.softmax(network.logits, dim=1).double().numpy()
+        curve = torch.softmax(network.logits, dim=2).double().numpy().reshape(2 * TABLES, -1)
     # What lies above DIRECT in the curve is shared out among the larger tokens, halving from each to the next.
     larger = 0.7 ** np.arange(TOKENS - DIRECT)
     whole = np.concatenate([curve[:, :DIRECT], curve[:, DIRECT:] * larger / larger.sum()], axis=1)
     tables = tables_from(counts + PRIOR * whole)
     column = np.minimum(data.levels, DIRECT)
-    away = data.sizes - data.levels
-    seen, total, squares = (np.zeros((TABLES, DIRECT + 1)) for _ in range(3))
-    np.add.at(seen, (numbers, column), 1)
-    np.add.at(total, (numbers, column), away)
-    by_column = np.bincount(column, away, DIRECT + 1) / np.maximum(np.bincount(column, minlength=DIRECT + 1), 1)
-    offsets = (total + 50 * by_column) / (seen + 50)
+    away = data.sizes - magnitudes(data.levels, data.second)
+    total, seen = _by_table(numbers, column, away)
+    offsets = (total + 50 * _by_level(data.second, column, away)) / (seen + 50)
     offsets[:, 0] = 0
-    np.add.at(squares, (numbers, column), (away - offsets[numbers, column]) ** 2)
-    residual = (away - offsets[numbers, column]) ** 2
-    mean = np.bincount(column, residual, DIRECT + 1) / np.maximum(np.bincount(column, minlength=DIRECT + 1), 1)
-    errors = (squares + 20 * mean) / (seen + 20)
+    left = (away - offsets[numbers, column]) ** 2
+    squares, _ = _by_table(numbers, column, left)
+    errors = (squares + 20 * _by_level(data.second, column, left)) / (seen + 20)
     return FidelityModel(integers, tables, offsets.astype(np.float32), errors.astype(np.float32))
+
+
+def _by_table(
+    numbers: NDArray[np.uint16], column: NDArray[np.int64], values: NDArray[np.float32]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sums and counts of values by table and level."""
+    total, seen = (np.zeros((2 * TABLES, DIRECT + 1)) for _ in range(2))
+    np.add.at(total, (numbers, column), values)
+    np.add.at(seen, (numbers, column), 1)
+    return total, seen
+
+
+def _by_level(second: NDArray[np.uint8], column: NDArray[np.int64], values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Means of values by quantiser and level, for each table (table, level)."""
+    place = second.astype(np.int64) * (DIRECT + 1) + column
+    count = np.bincount(place, minlength=2 * (DIRECT + 1))
+    means = np.bincount(place, values, 2 * (DIRECT + 1)) / np.maximum(count, 1)
+    return np.repeat(means.reshape(2, -1), TABLES, axis=0)
 
 
 def score(folder: Path, model: FidelityModel) -> list[list[object]]:

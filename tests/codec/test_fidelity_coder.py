@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from eorestore.codec.fidelity_coder import FidelityCoder, predicted_away, restored, step_index
+from eorestore.codec.fidelity_coder import FidelityCoder, step_index
+from eorestore.codec.fidelity_levels import predicted_away, restored
 from eorestore.codec.radiometry import filled, mean_shift
 from eorestore.errors import CodecError
 

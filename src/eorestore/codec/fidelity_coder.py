@@ -3,7 +3,7 @@
 Drawing of the encoder; the decoder goes back up:
 
     (band, y, x) dB -> block_transform.forward -> coefficients -> integers -> codec.coder
-                                            |  rate and distortion: each may go one step down, or to nought
+                                            |  rate and distortion: the cheapest chains (dependent_quantiser)
                                             contexts -> table of each coefficient
 
 Radiometry: what is lost in quantising is lost from the speckle, and a smoother plane of decibels has a lower mean
@@ -22,8 +22,17 @@ from numpy.typing import NDArray
 
 from eorestore.codec import block_transform
 from eorestore.codec.block_transform import BlockGrid
-from eorestore.codec.coder import DIRECT, Decoder, Encoder, from_tokens, mantissa_bits, to_tokens
+from eorestore.codec.coder import Decoder, Encoder, from_tokens, mantissa_bits, to_tokens
 from eorestore.codec.contexts import BandContext
+from eorestore.codec.dependent_quantiser import UNIT, Chains, magnitudes, seconds
+from eorestore.codec.fidelity_levels import (
+    cheapest,
+    levels_shown,
+    predicted_away,
+    restored,
+    squared_errors,
+    steps_of,
+)
 from eorestore.codec.fidelity_model import FidelityModel, read_model
 from eorestore.codec.radiometry import LEVEL, between_centres, filled, mean_shift
 from eorestore.codec.tables import Tables
@@ -33,7 +42,6 @@ _SMALLEST, _PER_OCTAVE, _LARGEST_INDEX = 0.1, 32, 255  # of steps, as the contex
 _PRICE = 0.12  # squared steps that a bit is worth, at the best balance of rate and distortion
 _ROUNDS = 2
 _START = 0.3  # levels are rounded down to begin with, but for this much
-_CONSTANT_ERROR = 1 / 12  # squared steps, of constants, which are rounded to the nearest
 _SHIFT_UNIT = 0.01  # decibel, of the byte that repairs a tile's mean
 _MOST_SHIFT = 2.5  # decibel; speckle of one look that is lost altogether lowers the mean by that much
 _LARGESTLEVEL = 1 << 24
@@ -103,10 +111,10 @@ class FidelityCoder:
         coefficients = block_transform.forward(plane - np.float32(LEVEL), grid)
         gains = () if before is None else best_gains(coefficients, before.coefficients)
         predicted = _predicted(gains, before, grid)
-        left = (coefficients - predicted) / np.float32(self.step)
+        left = (coefficients - predicted) / steps_of(grid, self.step)
         levels = self._quantised(left, self.context(grid, before))
         head, context, numbers = _code(self.model, encoder, self.context(grid, before), levels)
-        shown = predicted + levels_shown(self.model, levels, numbers, self.step)
+        shown = predicted + levels_shown(self.model, levels, numbers, steps_of(grid, self.step))
         return CodedBand(replace(head, gains=gains), context, levels, numbers, shown)
 
     def context(self, grid: BlockGrid, before: CodedBand | None) -> BandContext:
@@ -115,33 +123,26 @@ class FidelityCoder:
         return BandContext(grid, step_index=step_index(self.step), before=known)
 
     def _quantised(self, scaled: NDArray[np.float32], context: BandContext) -> NDArray[np.int64]:
-        """Levels in the grid's shape: of the nearest one, the one below and nought, that of the least cost."""
-        size = np.abs(scaled)
-        nearest = np.rint(size).astype(np.int64)
-        levels = np.floor(size + _START).astype(np.int64)
-        levels[0, 0] = nearest[0, 0]
+        """Levels in the grid's shape, of the cheapest chains; the tables that price them are those of a round before.
+
+        scaled: coefficients in steps.
+        """
+        constants = np.rint(scaled[0, 0]).astype(np.int64)
+        size = (np.abs(scaled) / UNIT).astype(np.float32)
         negative = scaled < 0
-        rings = _last_ring(nearest)
+        levels = np.floor(size / 2 + _START).astype(np.int64)
+        rings = _last_ring(np.rint(size / 2).astype(np.int64))
+        second = np.zeros(levels.shape, np.uint8)
         for _ in range(_ROUNDS):
             fresh = BandContext(context.grid, step_index=step_index(self.step), before=context.before)
-            levels[0, 0] = nearest[0, 0]
-            numbers = _numbers(self.model, fresh, np.where(negative, -levels, levels), rings=rings)
-            levels = self._cheapest(size, nearest, numbers)
-        levels[0, 0] = nearest[0, 0]
-        return np.where(negative, -levels, levels)
-
-    def _cheapest(
-        self, size: NDArray[np.float32], nearest: NDArray[np.int64], numbers: NDArray[np.uint16]
-    ) -> NDArray[np.int64]:
-        best, least = np.zeros_like(nearest), np.full(size.shape, np.inf, np.float32)
-        for level in (nearest, np.maximum(nearest - 1, 0), np.zeros_like(nearest)):
-            tokens, _, mantissa = to_tokens(level.astype(np.uint32))
-            bits = self.model.tables.bits[numbers, tokens] + mantissa + (level > 0)
-            away = size - level - self.model.offsets[numbers, np.minimum(level, DIRECT)]
-            cost = away**2 + np.float32(self.price) * bits
-            best = np.where(cost < least, level, best)
-            least = np.minimum(cost, least)
-        return best
+            levels[0, 0] = constants
+            numbers = _numbers(self.model, fresh, levels, second, rings=rings)
+            levels = cheapest(self.model, size, numbers, price=self.price)
+            levels[~context.grid.present] = 0
+            second = seconds(levels)
+        levels = np.where(negative, -levels, levels)
+        levels[0, 0] = constants
+        return levels
 
 
 @dataclass(frozen=True)
@@ -225,16 +226,21 @@ def _last_ring(levels: NDArray[np.int64]) -> int:
 
 
 def _numbers(
-    model: FidelityModel, context: BandContext, levels: NDArray[np.int64], *, rings: int
+    model: FidelityModel,
+    context: BandContext,
+    levels: NDArray[np.int64],
+    second: NDArray[np.uint8],
+    *,
+    rings: int,
 ) -> NDArray[np.uint16]:
-    """The table of every coefficient up to a ring, given those before it, in the grid's shape; 0 for the others."""
-    flat = context.padded(np.abs(levels))
-    numbers = np.zeros(flat.size, np.uint16)
+    """The first quantiser's table of every coefficient up to a ring, given those before it; 0 for the others."""
+    meant = context.padded(magnitudes(np.abs(levels), second))
+    numbers = np.zeros(meant.size, np.uint16)
     context.tell_constants(np.abs(predicted_away(levels[0, 0])))
     for step in context.steps():
         if step.ring <= rings:
             numbers[step.places] = model.network(context.features(step))
-            context.tell(step, flat[step.places])
+            context.tell(step, meant[step.places])
     return context.unpadded(numbers)
 
 
@@ -244,7 +250,9 @@ def _code(
     left = predicted_away(levels[0, 0])
     table = _best_table(model.tables, left)
     rings = _last_ring(levels)
-    numbers = _numbers(model, context, levels, rings=rings)
+    second = seconds(levels)
+    second[np.add.outer(*(np.arange(count) for count in levels.shape[:2])) > rings] = 0  # which nobody codes
+    numbers = _numbers(model, context, levels, second, rings=rings) + second * np.uint16(model.network.tables)
     if encoder is not None:
         _put(encoder, left.reshape(-1), np.full(left.size, table, np.uint16))
         flat, tables = context.padded(levels), context.padded(numbers)
@@ -257,19 +265,22 @@ def _code(
 def _decoded(
     coder: FidelityCoder, decoder: Decoder, grid: BlockGrid, head: BandHead, before: CodedBand | None
 ) -> CodedBand:
-    context = coder.context(grid, before)
+    network = coder.model.network
+    context, chains = coder.context(grid, before), Chains(grid)
     left = _taken(decoder, np.full(grid.shape[2] * grid.shape[3], head.constants, np.uint16)).reshape(grid.shape[2:])
     context.tell_constants(np.abs(left))
     flat = context.padded(np.zeros(grid.shape, np.int64))
     numbers = np.zeros(flat.size, np.uint16)
     for step in context.steps():
         if step.ring <= head.rings:
-            numbers[step.places] = coder.model.network(context.features(step))
+            second = chains.second(step)
+            numbers[step.places] = network(context.features(step)) + second * np.uint16(network.tables)
             flat[step.places] = _taken(decoder, numbers[step.places])
-            context.tell(step, np.abs(flat[step.places]))
+            chains.tell(step, flat[step.places])
+            context.tell(step, magnitudes(np.abs(flat[step.places]), second))
     levels, tables = context.unpadded(flat), context.unpadded(numbers)
     levels[0, 0] = restored(left)
-    shown = _predicted(head.gains, before, grid) + levels_shown(coder.model, levels, tables, coder.step)
+    shown = _predicted(head.gains, before, grid) + levels_shown(coder.model, levels, tables, steps_of(grid, coder.step))
     return CodedBand(head, context, levels, tables, shown)
 
 
@@ -292,50 +303,15 @@ def _taken(decoder: Decoder, numbers: NDArray[np.uint16]) -> NDArray[np.int64]:
     return levels
 
 
-def predicted_away(constants: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Constants (row, column) less the median of left, above, and left + above - corner (LOCO-I, Weinberger 2000)."""
-    above, left, corner = np.zeros_like(constants), np.zeros_like(constants), np.zeros_like(constants)
-    above[1:], left[:, 1:], corner[1:, 1:] = constants[:-1], constants[:, :-1], constants[:-1, :-1]
-    predicted: NDArray[np.int64] = np.clip(above + left - corner, np.minimum(above, left), np.maximum(above, left))
-    predicted[0], predicted[:, 0] = left[0], above[:, 0]
-    return constants - predicted
-
-
-def restored(left_over: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The constants that `predicted_away` left this of."""
-    rows = [[int(value) for value in row] for row in left_over]
-    for y, row in enumerate(rows):
-        for x in range(len(row)):
-            above, left = (rows[y - 1][x] if y else 0), (row[x - 1] if x else 0)
-            if y and x:
-                corner = rows[y - 1][x - 1]
-                row[x] += min(max(above + left - corner, min(above, left)), max(above, left))
-            else:
-                row[x] += above or left
-    return np.array(rows, np.int64)
-
-
 def _best_table(tables: Tables, levels: NDArray[np.int64]) -> int:
     tokens = to_tokens(np.abs(levels).astype(np.uint32))[0].reshape(-1)
     return int(tables.bits[:, tokens].sum(axis=1).argmin())
 
 
-def levels_shown(
-    model: FidelityModel, levels: NDArray[np.int64], numbers: NDArray[np.uint16], step: float
-) -> NDArray[np.float32]:
-    """The coefficients in decibel that levels stand for."""
-    size = np.abs(levels)
-    offsets = np.where(size > 0, model.offsets[numbers, np.minimum(size, DIRECT)], np.float32(0))
-    offsets[0, 0] = 0
-    shown: NDArray[np.float32] = (np.sign(levels) * (size + offsets)).astype(np.float32) * np.float32(step)
-    return shown
-
-
 def _shown(model: FidelityModel, band: CodedBand, step: float) -> NDArray[np.float32]:
     """The decibel plane (y, x) of a band, its intensity repaired as far as the tables know."""
     grid = band.context.grid
-    errors = model.errors[band.numbers, np.minimum(np.abs(band.levels), DIRECT)]
-    errors[0, 0] = _CONSTANT_ERROR
-    variance = np.where(grid.present, errors, np.float32(0)).sum(axis=(0, 1)) * step**2 / grid.areas
+    errors = squared_errors(model, band.levels, band.numbers, steps_of(grid, step))
+    variance = np.where(grid.present, errors, np.float32(0)).sum(axis=(0, 1)) / grid.areas
     lost = np.minimum(_SLOPE * variance, _MOST_SHIFT).astype(np.float32)
     return block_transform.inverse(band.coefficients, grid) + np.float32(LEVEL) + between_centres(lost, grid)

@@ -24,8 +24,10 @@ _STAMP = 4
 class FidelityModel:
     """Contexts to tables, and what each symbol of a table stands for.
 
-    offsets: (table, DIRECT + 1) mean distance of the true coefficient from its level, in steps, away from nought.
-    errors: (table, DIRECT + 1) mean squared error after it, in squared steps; the last column is for larger levels.
+    tables: those of the first quantiser, as the network numbers them, then as many of the second.
+    offsets: (table, DIRECT + 1) mean distance of the true coefficient from its level, in units of
+        `dependent_quantiser`, away from nought.
+    errors: (table, DIRECT + 1) mean squared error after it, in squared units; the last column is for larger levels.
     """
 
     network: IntegerNetwork
@@ -57,7 +59,7 @@ def read_model(path: Path = FILE) -> FidelityModel:
     network = IntegerNetwork(
         tuple(stored[f"weights.{layer}"] for layer in range(_LAYERS)),
         tuple(stored[f"biases.{layer}"] for layer in range(_LAYERS)),
-        len(stored["tables"]),
+        len(stored["tables"]) // 2,
     )
     return FidelityModel(network, Tables(stored["tables"]), stored["offsets"], stored["errors"])
 
