@@ -11,7 +11,7 @@ from eorestore.codec.dependent_quantiser import UNIT, best_levels, magnitudes
 from eorestore.codec.fidelity_model import FidelityModel
 
 # Shares of the step by distance from frequency 0: slow waves, on which the means of small areas hang, are coded finer.
-_FINER = ((0, 0.45), (1.5, 0.62), (2.5, 0.78), (3.5, 0.92))
+_FINER = ((0, 0.4), (1.5, 0.55), (2.5, 0.7), (3.5, 0.85))
 _CONSTANT_ERROR = 1 / 12  # squared steps of theirs, of constants, which are rounded to the nearest
 
 
