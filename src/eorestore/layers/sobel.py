@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -41,7 +42,8 @@ def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
     kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
     kernel = (kernel / kernel.sum()).expand(image.shape[1], 1, -1)
     padded = F.pad(image, (radius, radius, radius, radius), mode="replicate")
-    with torch.autocast(image.device.type, enabled=False):
+    kind = image.device.type
+    with torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext():
         down = F.conv2d(padded, kernel[..., None], groups=image.shape[1])
         return F.conv2d(down, kernel[:, :, None], groups=image.shape[1])
 
