@@ -8,9 +8,9 @@ from PIL import Image
 from eorestore.config import DataSettings, ExpertConfig, ModelConfig, RunConfig, TrainingSettings
 from eorestore.data import expert_cache, expert_samples
 from eorestore.data.degradation import Degradation
-from eorestore.data.expert_cache import CacheForm, fill_cache, open_cache
+from eorestore.data.expert_cache import CacheForm, fill_cache, image_key, open_cache
 from eorestore.data.expert_samples import super_resolution_samples
-from eorestore.data.image_pairs import pairs_of, read_rows
+from eorestore.data.image_pairs import ImagePair, pairs_of, read_rows
 from eorestore.data.image_samples import PairReader
 from eorestore.errors import ConfigError, DataError
 from eorestore.experiments.training_run import train
@@ -170,6 +170,14 @@ def test_a_picture_that_changed_is_not_taken_for_what_it_was(small, experts, tmp
     Image.new("RGB", (32, 32), (9, 99, 199)).save(small / "train_HR" / "1.png")
     with pytest.raises(DataError, match="has nothing of convolution for"):
         items(config(small, experts, cache=tmp_path / "cache"))
+
+
+def test_other_bands_of_a_scene_are_another_picture(tmp_path):
+    path = tmp_path / "scene.tif"
+    path.write_bytes(b"a scene")
+    choices = ((), ("B04", "B03", "B02"), ("B03", "B04", "B02"))
+    keys = {image_key(ImagePair("a", path, bands=bands), READ) for bands in choices}
+    assert len(keys) == 3
 
 
 def test_experts_and_pictures_are_added_to_what_is_there(small, experts, tmp_path, monkeypatch):

@@ -5,10 +5,11 @@ import pytest
 from PIL import Image
 
 from eorestore.data.image_files import image_paths, image_size, read_image
-from eorestore.errors import DataError
+from eorestore.errors import BandError, DataError
 from small_sar import sar_grid
 from small_scenes import write_tif
 
+NAMES = ("B02", "B8A", "B11")
 COLOURS = np.random.default_rng(0).integers(0, 256, (10, 14, 3), dtype=np.uint8)
 
 
@@ -75,6 +76,44 @@ def test_a_tiff_with_a_place_keeps_its_bands_and_units(tmp_path):
     assert raster.bands.names == ("B04", "B08")
     assert np.allclose(raster.values, values)
     assert image_size(path) == (10, 14)
+
+
+def scene(folder: Path, *, hole: bool = False) -> tuple[Path, np.ndarray]:
+    values = np.random.default_rng(3).gamma(2, 0.05, (3, 40, 50)).astype(np.float32)
+    if hole:
+        values[:, 5:9, 7:20] = np.nan
+    return write_tif(
+        folder / "s2.tif", values, sar_grid((40, 50)), names=NAMES, units=("reflectance",) * 3, nodata=np.nan
+    ), values  # fmt: skip
+
+
+@pytest.mark.parametrize("hole", [False, True])
+def test_three_bands_of_a_scene_are_a_picture_of_their_usual_range(hole, tmp_path):
+    path, values = scene(tmp_path, hole=hole)
+    raster = read_image(path, bands=("B11", "B02", "B8A"))
+    assert raster.bands.names == ("red", "green", "blue")
+    assert raster.grid.size == (40, 50)
+    open_ground = np.isfinite(values[0])
+    assert np.array_equal(raster.valid, open_ground)
+    for level, band in zip(raster.values, values[[2, 0, 1]], strict=True):
+        low, high = np.percentile(band[open_ground], (1, 99))
+        assert np.allclose(level[open_ground], 255 * (band[open_ground] - low) / (high - low), atol=1e-2)
+        assert level.min() < 0
+        assert level.max() > 255, "highlights are not cut off"
+    assert np.isfinite(raster.values).all()
+
+
+def test_a_picture_takes_three_bands_that_the_scene_has_and_that_tell_something(tmp_path):
+    path, _ = scene(tmp_path)
+    with pytest.raises(DataError, match=r"B11 B02 is not three bands"):
+        read_image(path, bands=("B11", "B02"))
+    with pytest.raises(BandError, match="B05"):
+        read_image(path, bands=("B11", "B02", "B05"))
+    flat = write_tif(
+        tmp_path / "flat.tif", np.ones((3, 8, 8), np.float32), sar_grid((8, 8)), names=NAMES, units=("reflectance",) * 3
+    )
+    with pytest.raises(DataError, match="the same everywhere"):
+        read_image(flat, bands=NAMES)
 
 
 def test_what_is_no_image_is_refused_by_name(tmp_path):

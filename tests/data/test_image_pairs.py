@@ -7,6 +7,8 @@ from PIL import Image
 from eorestore.data.image_pairs import find_pairs, pairs_of, read_rows
 from eorestore.errors import EXIT_DATA, DataError, UnknownNameError
 
+PRESETS = Path(__file__).parents[2] / "presets"
+
 
 def put(path: Path, size=(16, 24)) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -137,3 +139,33 @@ def test_a_folder_that_is_no_data_set_says_what_one_is(tmp_path):
         read_rows(tmp_path)
     with pytest.raises(DataError, match="no images at"):
         read_rows(tmp_path / "absent")
+
+
+def test_rows_of_one_scene_name_bands_of_their_own(tmp_path):
+    put(tmp_path / "scene.tif")
+    table = tmp_path / "rows.csv"
+    table.write_text("id,place,split,high,bands\nrgb,a,train,scene.tif,B04 B03 B02\nplain,a,train,scene.tif,\n")
+    pairs = pairs_of(read_rows(table), "train", scale=4)
+    assert [(pair.id, pair.bands) for pair in pairs] == [("rgb", ("B04", "B03", "B02")), ("plain", ())]
+
+
+@pytest.mark.parametrize("line", ["x,a,train,folder,,B04 B03 B02", "x,a,train,scene.tif,small.tif,B04 B03 B02"])
+def test_bands_are_of_one_file_whose_small_image_is_made(line, tmp_path):
+    for name in ("scene.tif", "small.tif", "folder/one.tif"):
+        put(tmp_path / name)
+    table = tmp_path / "rows.csv"
+    table.write_text(f"id,place,split,high,low,bands\n{line}\n")
+    with pytest.raises(DataError, match="line 2 names bands"):
+        read_rows(table)
+
+
+def test_overhead_images_are_the_aerial_and_the_satellite_ones_without_their_tests():
+    images = PRESETS / "images"
+    lines = {
+        name: [line.rstrip(",") for line in (images / f"{name}.csv").read_text().splitlines()[1:]]
+        for name in ("overhead", "aerial", "sentinel2")
+    }
+    learned = [line for name in ("aerial", "sentinel2") for line in lines[name] if line.split(",")[2] != "test"]
+    assert lines["overhead"] == learned
+    places = {line.split(",")[1]: line.split(",")[2] for line in (PRESETS / "scenes" / "public-places.csv").open()}
+    assert all(places[line.split(",")[1]] == line.split(",")[2] for line in lines["sentinel2"])

@@ -236,6 +236,7 @@ def image_key(pair: ImagePair, read: PairReader) -> str:
     """Hash of a picture's files, and of how it is encoded and shrunk."""
     digest = hashlib.sha256(f"{FORMAT} {read.degradation}".encode())
     digest.update(json.dumps(read.processor.to_json(), sort_keys=True).encode())
+    digest.update(" ".join(pair.bands).encode())
     for path in (pair.high, pair.low):
         digest.update(b"none" if path is None else hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:32]

@@ -1,11 +1,13 @@
 """Pictures on disk as rasters: PNG, JPEG, WebP and TIFF, and what a folder holds of them; knows no pair and no split.
 
 Values of pictures are levels of 0 ... 255, whatever their depth; grey ones are given as red, green and blue, which are
-then equal. A TIFF with a place on Earth is read as every raster is, with its own bands and units.
+then equal. A TIFF with a place on Earth is read as every raster is, with its own bands and units; three of its bands
+can be taken as a picture.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,8 @@ _TIFF = (".tif", ".tiff")
 _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L")
 _EIGHT_BIT = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr")
 _TO_LEVELS = 257  # 65535 / 255
+_WHITE = 255
+_ENDS = (1, 99)  # percentiles
 _PNG_DEPTH = 24  # where the header of a PNG has its bits per band
 
 
@@ -50,11 +54,15 @@ def image_size(path: Path) -> tuple[int, int]:
         raise _unreadable(path, error) from None
 
 
-def read_image(path: Path) -> Raster:
+def read_image(path: Path, *, bands: Sequence[str] = ()) -> Raster:
     """A picture as (band, y, x) float32; transparent pixels are not valid, turns noted beside the pixels are not made.
 
-    Raises DataError where it cannot be read or Pillow would shorten its values, and BandError and UnitError.
+    bands: three of a scene to take as red, green and blue: levels 0 ... 255 from their 1st to their 99th percentile,
+    what lies beyond below 0 and above 255. Raises DataError where the image cannot be read or Pillow would shorten its
+    values, or where bands are not three, lack a valid pixel or have one value; and BandError and UnitError.
     """
+    if bands:
+        return _as_picture(path, bands)
     if path.suffix.lower() in _TIFF:
         file = _with_place(path)
         if file is not None:
@@ -65,6 +73,23 @@ def read_image(path: Path) -> Raster:
             return _levels(path, picture, depth)
     except (OSError, UnidentifiedImageError) as error:
         raise _unreadable(path, error) from None
+
+
+def _as_picture(path: Path, names: Sequence[str]) -> Raster:
+    from eorestore.raster.files import open_raster
+
+    if len(names) != len(RGB):
+        raise DataError(f"{path.name}: {' '.join(names)} is not three bands", fix="name three bands of the scene")
+    scene = open_raster(path).read()
+    values = scene.values[[scene.bands.index(name) for name in names]]
+    valid = scene.valid & np.isfinite(values).all(axis=0)
+    if not valid.any():
+        raise DataError(f"{path.name} has no valid pixel in {' '.join(names)}", fix="leave the scene out")
+    low, high = np.percentile(values[:, valid], _ENDS, axis=1)[..., None, None].astype(np.float32)
+    if not (high > low).all():
+        raise DataError(f"{path.name}: one of {' '.join(names)} is the same everywhere", fix="name other bands")
+    levels = np.where(valid, _WHITE * (values - low) / (high - low), 0).astype(np.float32)
+    return Raster(levels, valid, RGB, scene.grid)
 
 
 def _levels(path: Path, picture: Image.Image, depth: int) -> Raster:

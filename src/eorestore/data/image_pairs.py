@@ -5,7 +5,8 @@ A data set of pairs is a folder in the layout of super-resolution's benchmarks, 
     FOLDER/  train_HR/  [train_LR[/X4]/]  val_HR/  [val_LR[/X4]/]      train_HR/a/0801.png, train_LR/X4/a/0801x4.png
 
 Without a folder of low-resolution images they are made of the others. Anything else is named in a manifest, a CSV with
-the columns `id,place,split,high` and, where they are on disk, `low`; a cell names an image or a folder of images.
+the columns `id,place,split,high` and, where they are on disk, `low`; a cell names an image or a folder of images. Of a
+scene the column `bands` names those to take as a picture, as `B04 B03 B02`.
 """
 
 from __future__ import annotations
@@ -21,29 +22,37 @@ from eorestore.data.manifest import SPLITS
 from eorestore.errors import DataError, UnknownNameError
 
 COLUMNS = ("id", "place", "split", "high")
-OPTIONAL = ("low",)
+OPTIONAL = ("low", "bands")
 FOLDERS = {"train": "train", "validation": "val", "test": "test"}
 """What a split is called in the layout of folders."""
 
 
 @dataclass(frozen=True)
 class ImagePair:
-    """One image by its path without suffix, below its folder. low: None where it is to be made of `high`."""
+    """One image by its path without suffix, below its folder.
+
+    low: None where it is to be made of `high`. bands: of a scene, those to take as a picture; empty for a picture.
+    """
 
     id: str
     high: Path
     low: Path | None = None
+    bands: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class ImageRow:
-    """Images of one split: a file or folder each. place: what all images of it show, never in two splits."""
+    """Images of one split: a file or folder each. place: what all images of it show, never in two splits.
+
+    bands: as in ImagePair, for `high` that is a file.
+    """
 
     id: str
     place: str
     split: str
     high: Path
     low: Path | None = None
+    bands: tuple[str, ...] = ()
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -123,7 +132,8 @@ def pairs_of(rows: Sequence[ImageRow], split: str, *, scale: int) -> tuple[Image
     for row in rows:
         if row.split == split:
             pairs = find_pairs(row.high, low=row.low, scale=scale)
-            found += [replace(pair, id=f"{row.id}/{pair.id}" if row.high.is_dir() else row.id) for pair in pairs]
+            several = row.high.is_dir()
+            found += [replace(pair, id=f"{row.id}/{pair.id}" if several else row.id, bands=row.bands) for pair in pairs]
     return tuple(found)
 
 
@@ -157,7 +167,13 @@ def _row(line: dict[str, str], where: str, folder: Path) -> ImageRow:
                 f"{where} names {cells[name]}, and there is no {path}",
                 fix="correct the cell, or give the folder that paths start from",
             )
-    return ImageRow(cells["id"], cells["place"], cells["split"], paths["high"], paths.get("low"))
+    bands = tuple(cells["bands"].split())
+    if bands and (cells["low"] or paths["high"].is_dir()):
+        raise DataError(
+            f"{where} names bands, which are taken of one scene without low",
+            fix="name a file in high, and leave low empty",
+        )
+    return ImageRow(cells["id"], cells["place"], cells["split"], paths["high"], paths.get("low"), bands)
 
 
 def _check_rows(source: Path, rows: Sequence[ImageRow]) -> None:

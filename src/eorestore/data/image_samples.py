@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from eorestore.data.degradation import Degradation
 from eorestore.data.image_files import image_size, read_image
 from eorestore.data.image_pairs import ImagePair, ImageRow, pairs_of, read_rows
 from eorestore.errors import ConfigError, DataError
-from eorestore.processing import Processor
+from eorestore.processing import BandScaling, Processor
 
 if TYPE_CHECKING:
     from eorestore.models.model import Model
@@ -61,8 +61,10 @@ class PairReader:
 
     def __call__(self, pair: ImagePair) -> Maps:
         """The maps of a pair, float32. Raises DataError, BandError and UnitError."""
-        raster = read_image(pair.high)
+        raster = read_image(pair.high, bands=pair.bands)
         scaling = self.processor.output
+        if pair.bands:  # a scene knows no white
+            scaling = BandScaling(tuple(replace(band, clip=False) for band in scaling.bands))
         high = self.degradation.crop(Processor({"target": scaling}, scaling).encode_one("target", raster))
         if pair.low is None:
             low = self.degradation.apply(high)

@@ -123,7 +123,7 @@ def thermal_samples(config: RunConfig, processor: Processor, model: Model) -> tu
         scenes = [
             scene
             for pair in pairs_of(rows, split, scale=model.scale)
-            for scene in _bands(read_image(pair.high).values, generator, least=least)
+            for scene in _bands(read_image(pair.high, bands=pair.bands).values, generator, least=least)
         ]
         count = data.synthetic if split == "train" else -(-data.synthetic // 8)
         side = data.synthetic_size
