@@ -76,3 +76,28 @@ def test_what_is_learned_of_the_scene_is_learned_of_all_groups():
     wrapped = BandGroups(Telling(), group_bands(SENTINEL2_L1C, like=RGB.names))
     scene = {"low": image(1, 13, 4, 4)}
     assert wrapped.prepare(SceneSample(scene, (scene,))).constants["profile"].tolist() == [5.0]
+
+
+class Agreeing(Telling):
+    """Says in how many groups the bands came; its map `gates` is one for all of them."""
+
+    needs_scene, joint = False, ("gates",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.extras = {"gates": 2, "edges": 1}
+
+    def forward(self, *, low: torch.Tensor, together: int = 1) -> Output:
+        number = torch.arange(len(low)) // together
+        gates = number[:, None, None, None].expand(-1, 2, *low.shape[-2:]).float()
+        return Output(low + together, {"gates": gates, "edges": low[:, :1]})
+
+
+def test_a_joint_map_comes_once_and_the_network_knows_what_belongs_together():
+    wrapped = BandGroups(Agreeing(), group_bands(SENTINEL2_L1C, like=RGB.names))
+    output = wrapped(low=torch.zeros(2, 13, 3, 3))
+    assert wrapped.extras == {"gates": 2, "edges": 5}
+    assert (output.image == 5).all()
+    assert output.extras["gates"].shape == (2, 2, 3, 3)
+    assert output.extras["gates"][:, 0, 0, 0].tolist() == [0, 1]
+    assert output.extras["edges"].shape == (2, 5, 3, 3)

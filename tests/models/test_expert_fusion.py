@@ -258,6 +258,19 @@ def test_features_shift_weights_and_never_the_radiometry():
     assert torch.equal(run(model, agree).image, truth)
 
 
+def test_bands_of_one_scene_share_the_weights_that_all_of_them_speak_for():
+    model = perturbed(fusion(refine=False, edges=False, keep=3))
+    _, inputs = world(batch=4)
+    alone, shared = run(model, inputs), run(model, inputs | {"together": 2})
+    for name in ("gates", "difficulty"):
+        assert torch.equal(shared.extras[name][::2], shared.extras[name][1::2])
+        assert not torch.equal(alone.extras[name][::2], alone.extras[name][1::2])
+    weighted = (inputs["experts"] * shared.extras["gates"][:, :, None]).sum(dim=1)
+    assert torch.allclose(shared.image, weighted, atol=1e-6)
+    same = {name: value[:1].repeat_interleave(3, 0) for name, value in inputs.items()}
+    assert torch.allclose(run(model, same | {"together": 3}).image, alone.image[:1].expand(3, -1, -1, -1), atol=1e-6)
+
+
 def test_without_corrections_the_image_lies_between_the_experts():
     _, inputs = world()
     image = run(perturbed(fusion(refine=False, edges=False)), inputs).image

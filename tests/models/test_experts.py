@@ -296,6 +296,18 @@ def test_with_a_budget_easy_tiles_run_the_first_expert_alone(fused):
     assert found.extras["gates"][0, 0].min() == 1
 
 
+def test_the_bands_of_a_tile_are_easy_or_hard_as_one(fused):
+    model = whole_model(load_checkpoint(fused), routing=Routing(0.5, tile=16))
+    low, sample = mixed_scene()
+    both = torch.cat([low[..., :16], low[..., 16:]])  # as if they were two groups of bands of one tile
+    limit = model.prepare(sample).constants["hard_from"][None]
+    with torch.no_grad():
+        model(low=both, hard_from=limit / 4, together=2)
+        assert model.calls == {"easy": 0, "hard": 2}
+        model(low=both, hard_from=limit * 4, together=2)
+    assert model.calls == {"easy": 2, "hard": 2}
+
+
 def test_easy_tiles_call_no_other_expert(fused):
     model = whole_model(load_checkpoint(fused), routing=Routing(0.5, tile=16))
     low, sample = mixed_scene()

@@ -116,6 +116,14 @@ def test_the_range_of_other_units_is_taken_once_and_told(light):
     assert done.groups == (("thermal",) * 3,)
 
 
+def test_the_gain_and_offset_of_a_band_come_out_again_and_change_nothing_else(light):
+    given = scene()
+    gain, offset = (np.float32(one).reshape(4, 1, 1) for one in ([1.0, 0.1, 3.0, 0.5], [0.0, 0.2, -0.1, 0.05]))
+    other = Raster(given.values * gain + offset, given.valid, given.bands, given.grid)
+    found, changed = (restore_raster(light, {"low": one}).raster.values for one in (given, other))
+    assert np.allclose(changed, found * gain + offset, atol=1e-5)
+
+
 def test_a_constant_scene_stays_constant(light):
     given = scene(BandSet((Band("thermal", Unit.KELVIN, 10.9),)), gain=0.0, offset=300.0)
     assert np.allclose(restore_raster(light, {"low": given}).raster.values, 300.0, atol=1e-3)

@@ -19,7 +19,8 @@ class BandGroups(Model):
         low (batch, n, y, x) -> (batch * group, k, y, x) -> network -> (batch * group, k, ...) -> (batch, n, ...)
 
     Each band is taken from the one group that is its own, see `processing.band_grouping`. Of the extras, `sigma` is
-    taken as the image is; all others are kept for every group, one group after the other.
+    taken as the image is; those that the network calls `joint` are one for all bands; all others are kept for every
+    group, one group after the other.
     """
 
     def __init__(self, inner: Model, groups: Grouping) -> None:
@@ -29,7 +30,8 @@ class BandGroups(Model):
         self.reach, self.tiling, self.needs_scene = inner.reach, inner.tiling, inner.needs_scene
         count = len(groups.groups)
         bands = len(groups.taken)
-        self.extras = {name: bands if name == SIGMA else size * count for name, size in inner.extras.items()}
+        times = {name: 1 if name in inner.joint else count for name in inner.extras}
+        self.extras = {name: bands if name == SIGMA else size * times[name] for name, size in inner.extras.items()}
         width = len(groups.groups[0])
         self._into = [place for group in groups.groups for place in group]
         self._out = [number * width + place for number, place in groups.taken]
@@ -46,10 +48,16 @@ class BandGroups(Model):
         # a constant of every item of the batch is that of each of its groups
         count = len(self.groups.groups)
         learned = {name: value.repeat_interleave(count, 0) for name, value in learned.items()}
-        output: Output = self.inner(low=self._fold(low), **learned)
+        joint = {"together": count} if self.inner.joint else {}
+        output: Output = self.inner(low=self._fold(low), **learned, **joint)
         image = self._unfold(output.image)[:, self._out]
-        extras = {name: self._unfold(value) for name, value in output.extras.items()}
-        return Output(image, {name: value[:, self._out] if name == SIGMA else value for name, value in extras.items()})
+        return Output(image, {name: self._extra(name, value) for name, value in output.extras.items()})
+
+    def _extra(self, name: str, values: Tensor) -> Tensor:
+        if name in self.inner.joint:
+            return values[:: len(self.groups.groups)]
+        unfolded = self._unfold(values)
+        return unfolded[:, self._out] if name == SIGMA else unfolded
 
     def _fold(self, low: Tensor) -> Tensor:
         return rearrange(low[:, self._into], "b (g k) y x -> (b g) k y x", g=len(self.groups.groups))

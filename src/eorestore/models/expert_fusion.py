@@ -11,6 +11,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor
 
 from eorestore.errors import ConfigError, UsageError
@@ -144,6 +145,7 @@ class ExpertFusion(Model):
 
     settings_type = ExpertFusionSettings
     settings: ExpertFusionSettings
+    joint = ("gates", "difficulty")
 
     def __init__(self, settings: ExpertFusionSettings) -> None:
         super().__init__(settings)
@@ -197,7 +199,13 @@ class ExpertFusion(Model):
         return Prepared(constants={"profile": profiles.mean(dim=0)})
 
     def forward(
-        self, *, low: Tensor, experts: Tensor, features: Tensor | None = None, profile: Tensor | None = None
+        self,
+        *,
+        low: Tensor,
+        experts: Tensor,
+        features: Tensor | None = None,
+        profile: Tensor | None = None,
+        together: int = 1,
     ) -> Output:
         """Fuse a batch; y and x are multiples of `multiple_of`.
 
@@ -206,6 +214,8 @@ class ExpertFusion(Model):
             experts: (batch, expert, band, scale * y, scale * x), normalised as `low`, in no way limited in range.
             features: (batch, sum of feature_channels, y, x), where the settings name them.
             profile: (batch or 1, 14), what `prepare` learned with `limits="image"`; that of `low` where None.
+            together: so many items of the batch, one after another, are bands of one scene. They share their weights,
+                from the mean of what each group of bands speaks for, so that a pixel is from one expert in all bands.
 
         Returns:
             The image, and as extras `gates`, the weight of each expert, `difficulty` in (0, 1), and `edges`, the mean
@@ -226,7 +236,7 @@ class ExpertFusion(Model):
         extras = {}
         fused = mean
         if s.is_weighted:
-            weights, difficulty = self._weights(seen, context, deviations, features)
+            weights, difficulty = self._weights(seen, context, deviations, features, together)
             extras["gates"] = weights
             if difficulty is not None:
                 extras["difficulty"] = difficulty
@@ -257,19 +267,23 @@ class ExpertFusion(Model):
         return energies if self.cross_band is None else torch.cat([energies, self.cross_band(guidance)], dim=1)
 
     def _weights(
-        self, seen: Tensor, context: Tensor, deviations: Tensor, features: Tensor | None
+        self, seen: Tensor, context: Tensor, deviations: Tensor, features: Tensor | None, together: int
     ) -> tuple[Tensor, Tensor | None]:
         s = self.settings
+
+        def shared(values: Tensor) -> Tensor:
+            return values if together == 1 else reduce_groups(values, together)
+
         scores = torch.zeros_like(deviations[:, :, 0])
         if self.cross_expert is not None:
             if features is None:
                 features = F.pixel_unshuffle(deviations.flatten(1, 2) * s.gain, s.scale)
             scores = parts.resized(self.cross_expert(features), scores)
         logits = scores if self.hierarchical is None else scores + self.hierarchical(seen, context)
-        weights = logits.softmax(dim=1)
+        weights = shared(logits).softmax(dim=1)
         if self.gates is None:
             return weights, None
-        gates, difficulty = self.gates(seen, context, scores)
+        gates, difficulty = (shared(values) for values in self.gates(seen, context, scores))
         weights = weights + difficulty * (gates.softmax(dim=1) - weights)
         return parts.keep_largest(weights, s.keep), difficulty
 
@@ -299,6 +313,12 @@ class ExpertFusion(Model):
         correction = max(self.refine.reach if self.refine is not None else 0, parts.PYRAMID_REACH * s.edges)
         agreement = parts.ENERGY_REACH * (s.strict_identity and (s.refine or s.edges))
         return small + -(-max(weights + correction, agreement, parts.ENERGY_REACH) // s.scale) + 1
+
+
+def reduce_groups(values: Tensor, together: int) -> Tensor:
+    """(batch, ...) where each run of `together` items has the mean of them."""
+    means = rearrange(values, "(b g) ... -> b g ...", g=together).mean(dim=1)
+    return means.repeat_interleave(together, dim=0)
 
 
 def parameters_by_phase(settings: ExpertFusionSettings) -> dict[str, int]:

@@ -16,7 +16,7 @@ from eorestore.layers.reflection import reflect_pad
 from eorestore.models.catalogue import SizeRule
 from eorestore.models.checkpoint import Checkpoint
 from eorestore.models.expert_facts import ExpertFacts, joined_rule
-from eorestore.models.expert_fusion import ExpertFusion
+from eorestore.models.expert_fusion import ExpertFusion, reduce_groups
 from eorestore.models.experts import ExpertSet, load_experts
 from eorestore.models.model import Model, Output, Prepared, SceneSample
 
@@ -55,7 +55,7 @@ class FusedExperts(Model):
             setattr(self, name, value)
         if routing is not None:
             self.tiling, self.needs_scene = "blend", True
-        self.extras = fusion.extras
+        self.extras, self.joint = fusion.extras, fusion.joint
         self.calls = {"easy": 0, "hard": 0}
 
     @property
@@ -72,7 +72,9 @@ class FusedExperts(Model):
         limit = found.quantile(1 - self.routing.share) if self.routing.share < 1 else found.new_tensor(-1.0)
         return Prepared(learned.maps, {**learned.constants, "hard_from": limit[None]}, learned.warnings)
 
-    def forward(self, *, low: Tensor, profile: Tensor | None = None, hard_from: Tensor | None = None) -> Output:
+    def forward(
+        self, *, low: Tensor, profile: Tensor | None = None, hard_from: Tensor | None = None, together: int = 1
+    ) -> Output:
         """(batch, band, y, x) to (batch, band, scale * y, scale * x), with the extras of the fusion.
 
         Args:
@@ -80,22 +82,24 @@ class FusedExperts(Model):
             profile: what the fusion learned of the scene.
             hard_from: (batch or 1, 1), what `prepare` found with `routing`. Of an easy tile the weights are those of
                 the first expert, difficulty and edges 0, and sigma knows of no disagreement.
+            together: so many items, one after another, are bands of one scene, and easy or hard as one.
         """
         if hard_from is None:
-            return self._fused(low, profile)
+            return self._fused(low, profile, together)
         limits = hard_from.reshape(-1)
-        hard = _detail(low) >= (limits if len(limits) == len(low) else limits[0])
+        hard = reduce_groups(_detail(low), together) >= (limits if len(limits) == len(low) else limits[0])
         self.calls["hard"] += int(hard.sum())
         self.calls["easy"] += int((~hard).sum())
         if bool(hard.all()):
-            return self._fused(low, profile)
+            return self._fused(low, profile, together)
         images, _ = self.experts.experts[0](low)
         extras = {name: images.new_zeros(len(images), bands, *images.shape[-2:]) for name, bands in self.extras.items()}
         extras["sigma"] = self.fusion.sigma_of(images.new_zeros(len(images), 1, *images.shape[-2:])).clone()
         if "gates" in extras:
             extras["gates"][:, 0] = 1
         if bool(hard.any()):
-            fused = self._fused(low[hard], None if profile is None else profile.expand(len(low), -1)[hard])
+            own = None if profile is None else profile.expand(len(low), -1)[hard]
+            fused = self._fused(low[hard], own, together)
             images = images.clone()
             images[hard] = fused.image
             for name, values in fused.extras.items():
@@ -107,11 +111,11 @@ class FusedExperts(Model):
         images: Tensor = self.experts(low)[0]
         return images
 
-    def _fused(self, low: Tensor, profile: Tensor | None) -> Output:
+    def _fused(self, low: Tensor, profile: Tensor | None, together: int) -> Output:
         images, features = self.experts(low)
         if not self.fusion.settings.feature_channels:
             features = None
-        output: Output = self.fusion(low=low, experts=images, features=features, profile=profile)
+        output: Output = self.fusion(low=low, experts=images, features=features, profile=profile, together=together)
         return output
 
 
@@ -122,14 +126,14 @@ def _detail(low: Tensor) -> Tensor:
 
 
 def _blocks(low: Tensor, side: int) -> Tensor:
-    """The detail of the blocks of (1, band, y, x), those at the far edges smaller."""
+    """The detail of the blocks of (group, band, y, x), mean over groups; those at the far edges are smaller."""
     height, width = low.shape[-2:]
     parts = [
         low[..., row : row + side, column : column + side]
         for row in range(0, height, side)
         for column in range(0, width, side)
     ]
-    return torch.cat([_detail(part) for part in parts])
+    return torch.stack([_detail(part).mean() for part in parts])
 
 
 def tiles_run(model: Model) -> dict[str, int]:

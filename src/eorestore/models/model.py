@@ -69,6 +69,8 @@ class Model(nn.Module):
     optional_inputs: keywords whose bands may be missing. A missing band is NaN throughout, in forward and in `prepare`;
         an input that is missing altogether is NaN in all its bands. Other models never see a NaN.
     extras: number of bands of every extra that forward returns, by name.
+    joint: of these, the ones that are alike for all bands of a scene, also where the bands come in groups as items of
+        one batch; such a model is told their number as forward's keyword `together`.
 
     forward(*, cloudy, sar, mask, ...) -> Output. The keywords are the Processor's inputs, `mask` (1 where a pixel
     is to be restored) for a model that wants it, and the names in Prepared.
@@ -83,6 +85,7 @@ class Model(nn.Module):
     needs_scene: bool = False
     optional_inputs: tuple[str, ...] = ()
     extras: Mapping[str, int] = {}
+    joint: tuple[str, ...] = ()
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()

@@ -53,8 +53,9 @@ def fitted(restorer: Restorer, pixels: Pixels, *, consistent: bool | None) -> tu
     """The restorer as it serves a scene of any bands, and what was done.
 
     Where the bands of the scene are those of the model, its processor is used, without clipping. Otherwise they go
-    through it in groups, with a processor made of the scene's own bands: levels as a share of the highest, reflectance
-    as it is, and other units from the 1st to the 99th percentile of the scene, taken once.
+    through it in groups, with a processor made of the scene's own bands: levels as a share of the highest, all else
+    from the 1st to the 99th percentile of each band of the scene, taken once. So a dark band beside a bright one has
+    the contrast that networks learn on pictures.
 
     Args:
         restorer: as loaded.
@@ -66,7 +67,7 @@ def fitted(restorer: Restorer, pixels: Pixels, *, consistent: bool | None) -> tu
     """
     facts = enlarging(restorer.facts, consistent)
     model: Model = restorer.model
-    unknown = set(forward_keywords(model)) - {LOW, "profile", "hard_from"}
+    unknown = set(forward_keywords(model)) - {LOW, "profile", "hard_from", "together"}
     if unknown:
         raise UsageError(
             f"{restorer.name} also takes {', '.join(sorted(unknown))}",
@@ -104,21 +105,20 @@ def plain_scaling(bands: BandSet) -> BandScaling:
 
 def scene_scaling(pixels: Pixels) -> BandScaling:
     """Physical values of a scene mapped to about 0 ... 1, one gain and offset a band, nothing clipped."""
-    ends = {band.name: _known_ends(band.unit, pixels.encoding) for band in pixels.bands}
-    if None in ends.values():
-        measured = _measured_ends(pixels)
-        ends = {name: found or measured[name] for name, found in ends.items()}
-    rows = [(band, ends[band.name] or (0.0, 1.0)) for band in pixels.bands]
+    highest = {band.name: _highest_level(band.unit, pixels.encoding) for band in pixels.bands}
+    measured = _measured_ends(pixels) if None in highest.values() else {}
+    rows = [
+        (band, measured[band.name] if top is None else (0.0, top))
+        for band, top in zip(pixels.bands, highest.values(), strict=True)
+    ]
     return BandScaling(tuple(BandScale(band.name, band.unit, low, high, clip=False) for band, (low, high) in rows))
 
 
-def _known_ends(unit: Unit, encoding: Encoding) -> tuple[float, float] | None:
-    if unit is Unit.REFLECTANCE:
-        return 0.0, 1.0
-    if unit is Unit.LEVEL:
-        highest = np.iinfo(encoding.dtype).max * encoding.scale + encoding.offset if encoding.is_integer else _WHITE
-        return 0.0, float(highest)
-    return None
+def _highest_level(unit: Unit, encoding: Encoding) -> float | None:
+    """The highest level of a picture's band; None for what is no level."""
+    if unit is not Unit.LEVEL:
+        return None
+    return float(np.iinfo(encoding.dtype).max * encoding.scale + encoding.offset) if encoding.is_integer else _WHITE
 
 
 def _measured_ends(pixels: Pixels) -> dict[str, tuple[float, float]]:
