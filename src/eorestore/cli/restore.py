@@ -199,6 +199,9 @@ def box(text: str | None) -> tuple[float, float, float, float] | None:
 
 
 def _lines(facts: dict[str, object]) -> str:
+    told = {"seconds_if_all_is_restored": "unknown until this model has run here once"}
     return "\n".join(
-        f"{name.replace('_', ' ')}: {value}" for name, value in facts.items() if name not in {"notes", "warnings"}
+        f"{name.replace('_', ' ')}: {told.get(name) if value is None else value}"
+        for name, value in facts.items()
+        if name not in {"notes", "warnings"}
     )

@@ -12,6 +12,7 @@ from eorestore.restorer.pictures import estimate_pictures, holds_pictures
 from eorestore.restorer.plan import Layout, ModelFacts, enlarging, fit_budget, megabytes, model_facts, plan_scene
 from eorestore.restorer.request import Inputs, Request, for_model, open_inputs, open_target
 from eorestore.restorer.requirements import check_inputs
+from eorestore.restorer.speeds import recall
 
 
 def estimate(request: Request) -> dict[str, Any]:
@@ -51,7 +52,8 @@ def estimate(request: Request) -> dict[str, Any]:
             maps=layout.maps,
         )
     plan = plan_scene(size, facts)
-    speed = facts.config.get("provenance", {}).get("megapixels_per_second")
+    speed = recall(request.speed_of(facts.resolved.name, facts.config.get("sha256"), bands=bands))
+    pixels = sum(math.prod(tile.window.size) for row in plan.rows for tile in row)
     memory = megabytes(plan, bands=bands, dtype=dtype, facts=facts, batch=batch, masked=masked, maps=layout.maps)
     return {
         "input": str(request.optical),
@@ -66,7 +68,7 @@ def estimate(request: Request) -> dict[str, Any]:
         "memory_mb": memory,
         "output_mb_at_most": math.ceil(height * written / 1e6),
         "journal_mb": math.ceil(layout.total_bytes / 1e6) if request.journal else 0,
-        "seconds_if_all_is_restored": round(math.prod(size) / 1e6 / speed, 1) if speed else None,
+        "seconds_if_all_is_restored": round(pixels / 1e6 * speed, 1) if speed else None,
         "notes": list(inputs.notes),
         "warnings": list(inputs.warnings),
     }

@@ -17,6 +17,7 @@ from eorestore.restorer.maps import SIGMA, SOURCE
 from eorestore.restorer.output import BESIDE, Target, target_for
 from eorestore.restorer.plan import model_facts
 from eorestore.restorer.scene import Scene
+from eorestore.restorer.speeds import speed_key
 from eorestore.restorer.zero_shot_recipe import SceneTask
 
 logger = logging.getLogger(__name__)
@@ -99,6 +100,18 @@ class Request:
             )
         if self.resume and not self.journal:
             raise UsageError("a run without a journal cannot be resumed", fix="leave out --no-journal or --resume")
+
+    def speed_of(self, model: str, sha256: str | None, *, bands: int) -> str:
+        """What the speed of this run belongs to; see `restorer.speeds`."""
+        return speed_key(
+            model,
+            sha256,
+            bands=bands,
+            device=self.device,
+            precision=self.precision,
+            tta=self.tta,
+            share=self.share,
+        )
 
     @property
     def declared(self) -> Declared:

@@ -30,6 +30,7 @@ from eorestore.restorer.plan import LOW, ModelFacts, enlarging, model_facts, pla
 from eorestore.restorer.requirements import check_inputs, lenient
 from eorestore.restorer.rows import Progress, Sink
 from eorestore.restorer.scene import MaskOfWindow, PackedMask, Scene
+from eorestore.restorer.speeds import Work
 from eorestore.restorer.stream import Stream
 from eorestore.restorer.survey import Survey, automatic_mask, network_mask, survey
 from eorestore.tiling.tiles import TilePlan
@@ -144,7 +145,7 @@ class Restorer:
         begin: int = 0,
         progress: Progress | None = None,
         maps: MapStack = NO_MAPS,
-    ) -> None:
+    ) -> Work:
         """Restore scene rows from `begin` on and hand them to `sink`, with the maps of `self.maps`."""
         stream = Stream(
             self.model,
@@ -159,6 +160,7 @@ class Restorer:
             maps=maps,
         )
         stream.run(sink, begin=begin, progress=progress)
+        return stream.work
 
 
 def load_restorer(

@@ -25,6 +25,7 @@ from eorestore.restorer.request import BUILT_IN_MASKS, Inputs, Request, for_mode
 from eorestore.restorer.requirements import used_bands
 from eorestore.restorer.rows import Progress, Rows, Sink
 from eorestore.restorer.scene import MaskOfWindow, PackedMask
+from eorestore.restorer.speeds import remember
 from eorestore.restorer.thumbnail import Thumbnail
 from eorestore.tiling.compositing import Source
 
@@ -80,7 +81,7 @@ def restore_file(request: Request, *, progress: Progress | None = None, adapting
         fit = restorer.compare(inputs.scene, learned.mask) if CONSISTENCY in request.save else None
 
         def restore_into(sink: Sink) -> None:
-            restorer.run(
+            work = restorer.run(
                 inputs.scene,
                 sink,
                 mask=learned.mask,
@@ -90,6 +91,8 @@ def restore_file(request: Request, *, progress: Progress | None = None, adapting
                 progress=progress,
                 maps=maps,
             )
+            if request.zero_shot is None:
+                remember(request.speed_of(restorer.name, restorer.sha256, bands=len(optical.bands)), work)
 
         if journal is not None:
             restore_into(journal.write)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -22,6 +24,7 @@ from eorestore.restorer.maps import NO_MAPS, MapStack
 from eorestore.restorer.rows import Progress, Sink
 from eorestore.restorer.scene import PackedMask, Scene, physical
 from eorestore.restorer.seam import Seam, SeamRows, Strip
+from eorestore.restorer.speeds import Work
 from eorestore.tiling.blending import Mosaic
 from eorestore.tiling.compositing import MARGIN
 from eorestore.tiling.tiles import Tile, TilePlan
@@ -67,6 +70,7 @@ class Stream:
         # joining tiles pays where a network works on them; a baseline only moves them about
         self.batch = execution.batch if any(True for _ in model.parameters()) else 1
         self.done_tiles = 0
+        self.work = Work()
 
     def run(self, sink: Sink, *, begin: int = 0, progress: Progress | None = None) -> None:
         """Restore output rows from `begin` on."""
@@ -135,7 +139,10 @@ class Stream:
     def _restore_batch(self, row: int, batch: Sequence[tuple[int, Tile]], strip: Strip, mosaic: Mosaic) -> None:
         items = [self._encode(tile, strip) for _, tile in batch]
         inputs = {key: torch.cat([item[key] for item in items]) if items[1:] else items[0][key] for key in items[0]}
+        began = time.perf_counter()
         image = run_model(self.model, inputs, self.execution, extras=self.maps.names)
+        pixels = sum(math.prod(tile.window.size) for _, tile in batch)
+        self.work = Work(self.work.pixels + pixels, self.work.seconds + time.perf_counter() - began)
         if not is_finite(image):
             place = batch[0][1].window
             raise DataError(
