@@ -36,8 +36,8 @@ with rasterio.open(source) as read:
 """
 
 
-def make_scene(path: Path, size: int) -> None:
-    """A scene of real-looking texture: a generated place, repeated with another brightness and noise every time."""
+def make_scene(path: Path, size: int, *, bands: tuple[str, ...] = ()) -> None:
+    """A scene of real-looking texture: a generated place, repeated with other noise every time. bands: all, or some."""
     from eorestore.data.synthetic_scene import synthetic_scene
     from eorestore.raster import Grid, Window
     from eorestore.raster.encoding import Encoding
@@ -46,12 +46,13 @@ def make_scene(path: Path, size: int) -> None:
     generator = np.random.default_rng(0)
     place = synthetic_scene((1024, 1024), generator=generator)
     encoding = Encoding("uint16", 1e-4, 0.0, 0.0)
-    stamp = encoding.encode(place.optical.values)
-    grid = Grid(place.optical.grid.crs, place.optical.grid.transform, size, size)
-    with RasterWriter(path, grid=grid, encoding=encoding, descriptions=place.optical.bands.names) as writer:
+    optical = place.optical.select(bands) if bands else place.optical
+    stamp = encoding.encode(optical.values)
+    grid = Grid(optical.grid.crs, optical.grid.transform, size, size)
+    with RasterWriter(path, grid=grid, encoding=encoding, descriptions=optical.bands.names) as writer:
         for row in range(0, size, 1024):
             height = min(1024, size - row)
-            strip = np.empty((13, height, size), np.uint16)
+            strip = np.empty((len(stamp), height, size), np.uint16)
             for column in range(0, size, 1024):
                 width = min(1024, size - column)
                 noise = generator.integers(0, 40, (1, height, width), dtype=np.uint16)
