@@ -28,7 +28,7 @@ test: lint
 	$(BIN)/pytest -n 2 -q
 
 tables: $(BIN)/eorestore
-	$(BIN)/python -m eorestore.reports.tables README.md results
+	$(BIN)/python -m eorestore.reports.tables README.md docs/results-*.md results
 
 clean:
 	rm -rf $(VENV) demo dist build

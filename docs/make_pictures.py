@@ -8,13 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation
 
+import eorestore as eor
 from eorestore.data.cloud_simulation import CloudSettings, SimulatedClouds, simulate_clouds
+from eorestore.data.simulated_thermal import simulate_thermal
 from eorestore.data.synthetic_scene import SceneSettings, SyntheticScene, synthetic_scene
 from eorestore.experiments.record import read_record
 from eorestore.layers.windows import cut_windows, cyclic_shift, merge_windows
@@ -22,8 +26,9 @@ from eorestore.metrics.fidelity import psnr, ssim
 from eorestore.models.model import SceneSample
 from eorestore.models.scene_estimate import estimate, prepare_estimate
 from eorestore.processing.normalize import backscatter_scaling
+from eorestore.processing.resize import enlarge, shrink
 from eorestore.processing.units import decibel_to_power
-from eorestore.raster import Raster
+from eorestore.raster import THERMAL, Raster
 from eorestore.reports.picture import Stretch, class_picture, picture
 from eorestore.reports.sar_report import codec_figure
 from eorestore.tiling.compositing import membrane
@@ -45,6 +50,61 @@ def draw_all(folder: Path = FOLDER) -> None:
         figure = draw()
         figure.savefig(folder / name, dpi=100, pil_kwargs={"optimize": True, "compress_level": 9})
         _shrink(folder / name)
+
+
+def restored() -> Figure:
+    """A clouded scene, what the default makes of it, and the truth."""
+    scene = _scene(side=240)
+    sky = simulate_clouds(scene.optical, replace(_SKY, thin_share=0.4, cover=0.35), generator=np.random.default_rng(5))
+    cloudy = replace(scene.optical, values=sky.image)
+    hidden = binary_dilation(sky.cloud | sky.shadow, iterations=3)
+    found = eor.restore(cloudy, sar=scene.sar, mask=hidden)
+    stretch = Stretch.of(scene.optical)
+    shown = {"under clouds": cloudy, "restored": found, "truth": scene.optical}
+    return _row({name: picture(one, stretch=stretch) for name, one in shown.items()}, width=2.3)
+
+
+def enlarged() -> Figure:
+    """A scene of 40 x 40 pixels, two ways to 160 x 160, and the truth."""
+    truth = _scene().optical.select(("B02", "B03", "B04"))
+    small = replace(
+        truth, values=shrink(truth.values, factor=4), valid=truth.valid[::4, ::4], grid=truth.grid.scale(0.25)
+    )
+    found = {"as it came": replace(truth, values=small.values.repeat(4, 1).repeat(4, 2))}
+    found |= {model: eor.restore(small, model=model, mask="none") for model in ("bicubic", "sr-x4")}
+    stretch = Stretch.of(truth)
+    return _row({name: picture(one, stretch=stretch) for name, one in (found | {"truth": truth}).items()})
+
+
+def thermal() -> Figure:
+    """A thermal scene, two ways to twice its size, and the truth, with the error of each."""
+    side = SIDE
+    truth = simulate_thermal(side, side, kind="mixed", generator=np.random.default_rng(7)).astype(np.float32)
+    seen = truth.reshape(side // 2, 2, side // 2, 2).mean(axis=(1, 3), dtype=np.float64).astype(np.float32)
+    grid = replace(_scene().optical.grid, height=side // 2, width=side // 2)
+    scene = Raster(seen[None], np.ones(seen.shape, bool), THERMAL, grid)
+    ways = {
+        "as it came": seen.repeat(2, 0).repeat(2, 1),
+        "bicubic": enlarge(seen[None].astype(np.float64), factor=2)[0],
+        "zero-shot": eor.zero_shot(scene, scale=2).values[0],
+    }
+    ends = np.percentile(truth, (1, 99))
+    told = {name: f"{name}\n{np.sqrt(np.mean((image - truth) ** 2)):.2f} K" for name, image in ways.items()}
+    shown = {told[name]: image for name, image in ways.items()} | {"truth\n": truth}
+    return _row({name: _heat(image, *ends) for name, image in shown.items()})
+
+
+def stored() -> Figure:
+    """A SAR scene as it came and out of files of two sizes."""
+    scene = _scene(side=240).sar.select(("VV",))
+    found = {"as it came\n32 bits a pixel": scene}
+    with TemporaryDirectory() as folder:
+        for rate in (0.9, 0.4):
+            path = Path(folder) / f"{rate}.eoz"
+            eor.compress(scene, path, bpp=rate)
+            bits = 8 * path.stat().st_size / scene.valid.size
+            found[f"out of a file\n{bits:.2f} bits a pixel"] = eor.decompress(path)
+    return _row({name: _grey(one.values[0], -22.0, -4.0) for name, one in found.items()}, width=2.3)
 
 
 def simulator() -> Figure:
@@ -216,6 +276,10 @@ def seam() -> Figure:
 
 
 PICTURES: Mapping[str, Callable[[], Figure]] = {
+    "restored.png": restored,
+    "enlarged.png": enlarged,
+    "thermal.png": thermal,
+    "stored.png": stored,
     "simulator.png": simulator,
     "decibel.png": decibel,
     "looks.png": looks,
@@ -229,8 +293,8 @@ PICTURES: Mapping[str, Callable[[], Figure]] = {
 }
 
 
-def _scene(*, looks: float = 5.0) -> SyntheticScene:
-    return synthetic_scene((SIDE, SIDE), generator=np.random.default_rng(7), settings=SceneSettings(looks=looks))
+def _scene(*, looks: float = 5.0, side: int = SIDE) -> SyntheticScene:
+    return synthetic_scene((side, side), generator=np.random.default_rng(7), settings=SceneSettings(looks=looks))
 
 
 def _clouded() -> tuple[SyntheticScene, Raster, SimulatedClouds]:
@@ -277,10 +341,17 @@ def _grey(values: NDArray[np.float32], low: float, high: float) -> NDArray[np.ui
     return np.repeat(scaled.astype(np.uint8)[..., None], 3, axis=2)
 
 
-def _row(pictures: Mapping[str, NDArray[np.uint8]]) -> Figure:
+def _heat(values: NDArray[np.floating], low: float, high: float) -> NDArray[np.uint8]:
+    from matplotlib import colormaps
+
+    scaled = np.clip((values - low) / (high - low), 0, 1)
+    return (255 * colormaps["inferno"](scaled)[..., :3]).astype(np.uint8)
+
+
+def _row(pictures: Mapping[str, NDArray[np.uint8]], *, width: float = 1.72) -> Figure:
     from matplotlib.figure import Figure as Canvas
 
-    figure = Canvas(figsize=(1.72 * len(pictures), 2.05), layout="constrained")
+    figure = Canvas(figsize=(width * len(pictures), width + 0.33), layout="constrained")
     for axes, (title, image) in zip(figure.subplots(1, len(pictures)), pictures.items(), strict=True):
         axes.imshow(image, interpolation="nearest")
         axes.set_title(title, fontsize=8)

@@ -8,7 +8,7 @@ from made_up_records import evaluation_table, tiny_study, version_rows, write_co
 
 from eorestore.errors import DataError, UnknownNameError
 from eorestore.reports.table import Table, format_cell, to_markdown
-from eorestore.reports.tables import read_json, render_readme, stale_tables, table_of, update_readme
+from eorestore.reports.tables import read_json, render_page, stale_tables, table_of, update_page
 
 
 def evaluation(*, covers=(0.2, 0.4)) -> dict:
@@ -94,7 +94,7 @@ def project(tmp_path):
 
 
 def test_marked_tables_are_rendered_and_other_text_stays(project) -> None:
-    text = render_readme(project / "README.md", project)
+    text = render_page(project / "README.md", project)
     assert "old" not in text
     assert "| x | 1.500 |\n| y | n/a |" in text
     assert "| identity | 10.00 ± 1.25 |" in text
@@ -105,7 +105,7 @@ def test_marked_tables_are_rendered_and_other_text_stays(project) -> None:
 def test_a_number_typed_by_hand_is_found(project) -> None:
     readme = project / "README.md"
     assert stale_tables(readme, project) == ("plain", "clouds:psnr_cloud")
-    update_readme(readme, project)
+    update_page(readme, project)
     assert stale_tables(readme, project) == ()
     readme.write_text(readme.read_text().replace("25.13", "29.13", 1))
     assert stale_tables(readme, project) == ("clouds:psnr_cloud",)
@@ -114,7 +114,7 @@ def test_a_number_typed_by_hand_is_found(project) -> None:
 def test_a_missing_record_is_named(project) -> None:
     (project / "clouds.json").unlink()
     with pytest.raises(DataError, match=r"clouds\.json holds no record"):
-        render_readme(project / "README.md", project)
+        render_page(project / "README.md", project)
 
 
 @pytest.mark.parametrize("content", ["{", "[1]", '{"a": 1}'])
@@ -141,7 +141,7 @@ def results(tmp_path_factory):
 def test_a_study_stands_in_a_readme_with_its_source(results, tmp_path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text("<!-- table: study-cloud-main -->\n<!-- end table -->\n")
-    update_readme(readme, results)
+    update_page(readme, results)
     text = readme.read_text(encoding="utf-8")
     columns = (
         "Row | Seeds | PSNR, dB | SSIM | MAE | SAM, degrees | PSNR, dB against glf-cr-v0 | Parameters | GFLOPs a step"

@@ -1,6 +1,6 @@
-"""The table of any JSON record, and tables rendered from records into a README; scores nothing itself.
+"""The table of any JSON record, and tables rendered from records into pages of text; scores nothing itself.
 
-A README marks where tables stand; what is between the marks is written by `render_readme`:
+A page marks where tables stand; what is between the marks is written by `render_page`:
 
     <!-- table: NAME -->                  the table, or the mean scores, of results/NAME.json
     <!-- table: NAME:psnr_cloud -->       one score of an evaluation or comparison, models by covers; of a study, by row
@@ -10,7 +10,7 @@ A README marks where tables stand; what is between the marks is written by `rend
                                           study, PSNR against its reference to a thousandth of a decibel
     <!-- end table -->
 
-`python -m eorestore.reports.tables README.md results` writes them.
+`python -m eorestore.reports.tables PAGE ... results` writes them; the last name is the folder of records.
 """
 
 from __future__ import annotations
@@ -86,14 +86,14 @@ def detail_table(details: Mapping[str, Mapping[str, Any]], name: str) -> Table:
     return Table((name.replace("_", " "), *cases), rows)
 
 
-def render_readme(readme: Path, results: Path) -> str:
-    """The text of `readme` with every marked table rendered from the folder of records. Raises DataError."""
-    return _MARKED.sub(lambda found: _rendered(found, results), readme.read_text(encoding="utf-8"))
+def render_page(page: Path, results: Path) -> str:
+    """The text of `page` with every marked table rendered from the folder of records. Raises DataError."""
+    return _MARKED.sub(lambda found: _rendered(found, results), page.read_text(encoding="utf-8"))
 
 
-def stale_tables(readme: Path, results: Path) -> tuple[str, ...]:
+def stale_tables(page: Path, results: Path) -> tuple[str, ...]:
     """Names of the marked tables whose text is not what their records give, in order; empty when current."""
-    marks = _MARKED.finditer(readme.read_text(encoding="utf-8"))
+    marks = _MARKED.finditer(page.read_text(encoding="utf-8"))
     return tuple(
         found["record"] + (f":{found['score']}" if found["score"] else "")
         for found in marks
@@ -101,9 +101,9 @@ def stale_tables(readme: Path, results: Path) -> tuple[str, ...]:
     )
 
 
-def update_readme(readme: Path, results: Path) -> None:
-    """Write `render_readme` over the file. Raises DataError and WriteError."""
-    write_complete(readme, render_readme(readme, results))
+def update_page(page: Path, results: Path) -> None:
+    """Write `render_page` over the file. Raises DataError and WriteError."""
+    write_complete(page, render_page(page, results))
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -126,4 +126,6 @@ def _rendered(found: re.Match[str], results: Path) -> str:
 
 
 if __name__ == "__main__":
-    update_readme(*map(Path, sys.argv[1:3]))
+    *pages, records = map(Path, sys.argv[1:])
+    for one in pages:
+        update_page(one, records)
