@@ -7,6 +7,7 @@ places stands in for the first fit. Tensors are (batch, band, y, x).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,7 +25,7 @@ _RIDGE = 1e-3
 _LEAST_CLEAR = 100  # pixels, below which other places stand in
 _RELAXATIONS = (4, 8, 16, 30)  # from the finest level on; the last for all coarser ones
 _FIRST_TRUST = 0.4  # of the covariance: the first estimate, from clear pixels alone, errs by more than the last
-_SURE = 0.9  # from this share of the ground's variance on, what thin cloud or shadow lets through counts as known
+_SURE = (0.5, 0.7, 0.9)  # shares of the ground's variance from which on what thin cloud or shadow lets through is known
 
 
 def interpolate(values: Tensor, known: Tensor) -> Tensor:
@@ -120,11 +121,13 @@ def apply_regression(features: Tensor, coefficients: Tensor) -> Tensor:
 def prepare_estimate(scene: SceneSample, *, sees_cloud: bool) -> Prepared:
     """Regression on SAR, the interpolated remainder, and what the scene says of its clouds.
 
-    With `sees_cloud` it is fitted twice: on the clear pixels, then also on those that thin cloud, shadow and the margin
-    of the mask let see well (models.thin_cloud), which under a broken sky are as many as the clear ones. The regression
-    is fitted again only where the overview is the scene itself; a larger scene has clear pixels enough. Where no pixel
-    is clear, or hardly one, other places stand in for the first fit (models.ground_prior), if their bands are these.
-    Without `sees_cloud` no pixel under the mask is looked at.
+    With `sees_cloud` it is fitted four times, and the mean of the fits counts: on the clear pixels, then also on those
+    that thin cloud, shadow and the margin of the mask let see well (models.thin_cloud), which under a broken sky are as
+    many as the clear ones. How well is well enough nobody knows, so that one fit takes few of them, one more, one most:
+    their errors differ, so that their mean errs less. The regression is fitted again only where the overview is the
+    scene itself; a larger scene has clear pixels enough. Where no pixel is clear, or hardly one, other places stand in
+    for the first fit (models.ground_prior), if their bands are these, and it is left out of the mean. Without
+    `sees_cloud` no pixel under the mask is looked at.
 
     Maps: `surface`, the remainder (clear - explained by SAR) interpolated over the overview, and fading with depth as
     the scene's own clear pixels teach. Constants:
@@ -157,14 +160,28 @@ def prepare_estimate(scene: SceneSample, *, sees_cloud: bool) -> Prepared:
     unveiled = unveil(seen, explained + surface, hidden=known <= 0, veil=batched)
     observed = (seen != 0).any(dim=1, keepdim=True)
     values = torch.where(known > 0, seen, unveiled.ground)
-    known = torch.maximum(known, ((unveiled.sureness > _SURE) & observed).to(known.dtype))
-    if scene.factor == 1 and (prior is None or float(known.sum()) >= _LEAST_CLEAR):
-        coefficients = fit_regression([(whole, values, 1 - known)])
-        explained = apply_regression(whole, coefficients)
-    if prior is None or bool(known.any()):
-        surface = _surface(values - explained, known)
+    fits = [] if prior is not None else [_Fit(surface, coefficients)]
+    for sure in _SURE:
+        seen_well = torch.maximum(known, ((unveiled.sureness > sure) & observed).to(known.dtype))
+        fits.append(_refitted(whole, values, seen_well, _Fit(surface, coefficients), scene.factor, prior is None))
+    surface, coefficients = (torch.stack(parts).mean(dim=0) for parts in zip(*fits, strict=True))
     warnings = () if prior is None else ("hardly a pixel is clear: what other places look like stands in for this one",)
     return Prepared({"surface": surface}, {"coefficients": coefficients, "veil": veil.packed()}, warnings)
+
+
+class _Fit(NamedTuple):
+    surface: Tensor
+    coefficients: Tensor
+
+
+def _refitted(features: Tensor, values: Tensor, known: Tensor, first: _Fit, factor: int, clear: bool) -> _Fit:
+    """The fit on all that is `known`; parts of `first` where too little is. clear: whether any pixel of it is clear."""
+    coefficients = first.coefficients
+    if factor == 1 and (clear or float(known.sum()) >= _LEAST_CLEAR):
+        coefficients = fit_regression([(features, values, 1 - known)])
+    if not clear and not bool(known.any()):
+        return _Fit(first.surface, coefficients)
+    return _Fit(_surface(values - apply_regression(features, coefficients), known), coefficients)
 
 
 def _prior_where_needed(pieces: Sequence[tuple[Tensor, Tensor, Tensor]]) -> GroundPrior | None:
