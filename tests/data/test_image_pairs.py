@@ -169,3 +169,13 @@ def test_overhead_images_are_the_aerial_and_the_satellite_ones_without_their_tes
     assert lines["overhead"] == learned
     places = {line.split(",")[1]: line.split(",")[2] for line in (PRESETS / "scenes" / "public-places.csv").open()}
     assert all(places[line.split(",")[1]] == line.split(",")[2] for line in lines["sentinel2"])
+
+
+@pytest.mark.parametrize("name", ["overhead", "natural"])
+def test_fusions_learn_from_what_their_experts_did_not(name):
+    images = PRESETS / "images"
+    learned = {line.split(",")[3] for line in (images / f"{name}.csv").open() if ",train," in line}
+    held_out = [line.split(",") for line in (images / f"{name}-held-out.csv").read_text().splitlines()[1:]]
+    assert held_out
+    assert not learned & {cells[3] for cells in held_out}
+    assert "test" not in {cells[2] for cells in held_out}
