@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from eorestore.errors import MaskError
+from eorestore.layers.sobel import gaussian_blur
 from eorestore.models.depth_trust import depth_of, trust_by_depth, trust_map
 from eorestore.models.ground_prior import GroundPrior, load_ground_prior
 from eorestore.models.model import Prepared, SceneSample
@@ -84,7 +85,7 @@ def sar_features(sar: Tensor) -> Tensor:
     A missing band (NaN) gives features of 0, which the regression's ridge leaves without weight.
     """
     sar = torch.nan_to_num(sar, nan=0.0)
-    return torch.cat([sar, *(_smooth(sar, sigma) for sigma in SIGMAS)], dim=1)
+    return torch.cat([sar, *(gaussian_blur(sar, sigma) for sigma in SIGMAS)], dim=1)
 
 
 def fit_regression(windows: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
@@ -200,14 +201,3 @@ def _surface(remainder: Tensor, known: Tensor) -> Tensor:
 def estimate(sar: Tensor, surface: Tensor, coefficients: Tensor) -> Tensor:
     """The hidden pixels from SAR and surroundings alone: remainder + regression, (batch, band, y, x)."""
     return surface + apply_regression(sar_features(sar), coefficients)
-
-
-def _smooth(image: Tensor, sigma: float) -> Tensor:
-    radius = round(3 * sigma)
-    offsets = torch.arange(-radius, radius + 1, dtype=image.dtype, device=image.device)
-    kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
-    kernel = (kernel / kernel.sum()).repeat(image.shape[1], 1, 1)
-    down = F.pad(image, (0, 0, radius, radius), mode="replicate")
-    down = F.conv2d(down, kernel[..., None], groups=image.shape[1])
-    across = F.pad(down, (radius, radius, 0, 0), mode="replicate")
-    return F.conv2d(across, kernel[:, :, None], groups=image.shape[1])
