@@ -20,7 +20,7 @@ from eorestore.data.clear_scenes import read_scene
 from eorestore.data.manifest import read_manifest
 from eorestore.experiments.record import hash_paths, make_record, write_record
 from eorestore.models.ground_prior import FILE
-from eorestore.models.scene_estimate import sar_features
+from eorestore.models.scene_regression import sar_features
 from eorestore.processing.table import PROCESSORS
 
 PROCESSOR = "glf-cr-optional-cirrus"

@@ -12,15 +12,8 @@ from torch import Tensor
 
 from eorestore.errors import MaskError
 from eorestore.models.model import Model, Output, Prepared, SceneSample, Settings
-from eorestore.models.scene_estimate import (
-    REACH,
-    apply_regression,
-    estimate,
-    fit_regression,
-    interpolate,
-    prepare_estimate,
-    sar_features,
-)
+from eorestore.models.scene_estimate import estimate, interpolate, prepare_estimate
+from eorestore.models.scene_regression import REACH, apply_regression, fit_regression, sar_features
 from eorestore.models.thin_cloud import Veil, unveil
 
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eorestore.errors import ConfigError
-from eorestore.models import scene_estimate
+from eorestore.models import scene_estimate, scene_regression
 from eorestore.models.model import Model, Output, Prepared, SceneSample, Settings
 from eorestore.models.starting_point import seen_bands, start_from_estimate
 
@@ -98,7 +98,7 @@ class Clearview(Model):
         self.multiple_of = self.phase = 2**levels
         self.needs_scene = s.start == "estimate"
         self.extras = {"sigma": s.bands, "gate": 1}
-        self.reach = _reach(levels, s.blocks) + self.needs_scene * scene_estimate.REACH
+        self.reach = _reach(levels, s.blocks) + self.needs_scene * scene_regression.REACH
 
     def prepare(self, scene: SceneSample) -> Prepared:
         """With `start="estimate"` the scene's interpolation and SAR regression; else nothing. Raises MaskError."""

@@ -20,7 +20,7 @@ _RIDGE = 1e-3
 
 
 class GroundPrior(NamedTuple):
-    """mean: (feature + band,), SAR features (`scene_estimate.sar_features`), then bands. covariance: of the same."""
+    """mean: (feature + band,), SAR features (`scene_regression.sar_features`), then bands. covariance: of the same."""
 
     mean: Tensor
     covariance: Tensor

@@ -14,15 +14,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from eorestore.errors import MaskError
-from eorestore.layers.sobel import gaussian_blur
-from eorestore.models.depth_trust import depth_of, trust_by_depth, trust_map
 from eorestore.models.ground_prior import GroundPrior, load_ground_prior
 from eorestore.models.model import Prepared, SceneSample
+from eorestore.models.scene_regression import SIGMAS, fit_ground, ground_from_sar, sar_features, widened
 from eorestore.models.thin_cloud import Veil, guess_veil, learn_path, learn_veil, unveil
 
-SIGMAS = (2.0, 6.0)  # Gaussian widths in pixels at which the SAR image is seen, besides the image itself
-REACH = 18  # pixels: three times the widest
-_RIDGE = 1e-3
 _LEAST_CLEAR = 100  # pixels, below which other places stand in
 _RELAXATIONS = (4, 8, 16, 30)  # from the finest level on; the last for all coarser ones
 _FIRST_TRUST = 0.4  # of the covariance: the first estimate, from clear pixels alone, errs by more than the last
@@ -79,46 +75,6 @@ def _relaxed(surface: Tensor, known: Tensor, steps: int) -> Tensor:
     return inner.clone()
 
 
-def sar_features(sar: Tensor) -> Tensor:
-    """(batch, feature, y, x): the SAR bands as they are and smoothed by each of SIGMAS; linear in dB.
-
-    A missing band (NaN) gives features of 0, which the regression's ridge leaves without weight.
-    """
-    sar = torch.nan_to_num(sar, nan=0.0)
-    return torch.cat([sar, *(gaussian_blur(sar, sigma) for sigma in SIGMAS)], dim=1)
-
-
-def fit_regression(windows: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
-    """Least squares from features to bands over clear pixels: coefficients (feature + 1, band), constant last.
-
-    windows: (features, bands, mask) with mask 1 where a pixel is hidden. A small ridge keeps the normal equations
-    solvable where a feature is constant. Raises MaskError without clear pixels.
-    """
-    gram = moment = None
-    for features, bands, mask in windows:
-        clear = mask[:, 0] < 0.5
-        rows = features.movedim(1, -1)[clear].double()
-        rows = torch.cat([rows, torch.ones(len(rows), 1, dtype=torch.float64)], dim=1)
-        targets = bands.movedim(1, -1)[clear].double()
-        square, product = rows.T @ rows, rows.T @ targets
-        gram = square if gram is None else gram + square
-        moment = product if moment is None else moment + product
-    if gram is None or moment is None or float(gram[-1, -1]) < len(gram):
-        raise MaskError("too few clear pixels for a regression", fix="give a tighter mask or a larger scene")
-    ridge = _RIDGE * float(gram[-1, -1]) * torch.eye(len(gram), dtype=torch.float64)
-    ridge[-1, -1] = 0
-    solution: Tensor = torch.linalg.solve(gram + ridge, moment)
-    return solution.float()
-
-
-def apply_regression(features: Tensor, coefficients: Tensor) -> Tensor:
-    """Bands (batch, band, y, x) from features and coefficients (feature + 1, band) or (batch, feature + 1, band)."""
-    if coefficients.ndim == 2:
-        coefficients = coefficients[None]
-    weights, constant = coefficients[:, :-1], coefficients[:, -1]
-    return torch.einsum("bfyx,bfc->bcyx", features, weights.expand(len(features), -1, -1)) + constant[..., None, None]
-
-
 def prepare_estimate(scene: SceneSample, *, sees_cloud: bool) -> Prepared:
     """Regression on SAR, the interpolated remainder, and what the scene says of its clouds.
 
@@ -130,9 +86,8 @@ def prepare_estimate(scene: SceneSample, *, sees_cloud: bool) -> Prepared:
     for the first fit (models.ground_prior), if their bands are these, and it is left out of the mean. Without
     `sees_cloud` no pixel under the mask is looked at.
 
-    Maps: `surface`, the remainder (clear - explained by SAR) interpolated over the overview, and fading with depth as
-    the scene's own clear pixels teach. Constants:
-    `coefficients` of the regression; `veil`, a packed `thin_cloud.Veil`. Raises MaskError.
+    Maps: `surface`, the remainder (clear - explained by SAR) interpolated over the overview. Constants: `coefficients`
+    of the regression (models.scene_regression); `veil`, a packed `thin_cloud.Veil`. Raises MaskError.
     """
     features = [sar_features(window["sar"]) for window in scene.windows]
     pieces = [(one, window["cloudy"], window["mask"]) for one, window in zip(features, scene.windows, strict=True)]
@@ -140,18 +95,20 @@ def prepare_estimate(scene: SceneSample, *, sees_cloud: bool) -> Prepared:
     whole = sar_features(scene.overview["sar"])
     prior = _prior_where_needed(pieces) if sees_cloud else None
     if prior is None:
-        coefficients = fit_regression(pieces)
-        explained = apply_regression(whole, coefficients)
-        surface = _surface(seen - explained, known)
+        # What the mean of a block's SAR says is the mean of what its pixels say only where the regression is linear.
+        coefficients = fit_ground(pieces, bends=scene.factor == 1)
+        explained = ground_from_sar(whole, coefficients)
+        surface = interpolate(seen - explained, known)
         if not sees_cloud:
             return Prepared({"surface": surface}, {"coefficients": coefficients})
-        veil = learn_veil([(cloudy, apply_regression(one, coefficients), mask) for one, cloudy, mask in pieces])
+        veil = learn_veil([(cloudy, ground_from_sar(one, coefficients), mask) for one, cloudy, mask in pieces])
         first_trust = _FIRST_TRUST
     else:
         first_trust = 1.0  # of other places' spread; what is refitted on this scene is not known to be better
         present = torch.stack([window["sar"].isfinite().any(dim=-1).any(dim=-1)[0] for window in scene.windows])
-        coefficients, left = prior.regression(seen.shape[1], present.any(dim=0).repeat(1 + len(SIGMAS)))
-        explained = apply_regression(whole, coefficients)
+        linear, left = prior.regression(seen.shape[1], present.any(dim=0).repeat(1 + len(SIGMAS)))
+        coefficients = widened(linear)
+        explained = ground_from_sar(whole, coefficients)
         surface, known = torch.zeros_like(seen), torch.zeros_like(known)
         under = torch.cat([cloudy.movedim(1, -1)[mask[:, 0] > 0.5] for _, cloudy, mask in pieces])
         veil = guess_veil(under, ground=prior.mean[-seen.shape[1] :].float(), covariance=left, trust=first_trust)
@@ -179,10 +136,10 @@ def _refitted(features: Tensor, values: Tensor, known: Tensor, first: _Fit, fact
     """The fit on all that is `known`; parts of `first` where too little is. clear: whether any pixel of it is clear."""
     coefficients = first.coefficients
     if factor == 1 and (clear or float(known.sum()) >= _LEAST_CLEAR):
-        coefficients = fit_regression([(features, values, 1 - known)])
+        coefficients = fit_ground([(features, values, 1 - known)])
     if not clear and not bool(known.any()):
         return _Fit(first.surface, coefficients)
-    return _Fit(_surface(values - apply_regression(features, coefficients), known), coefficients)
+    return _Fit(interpolate(values - ground_from_sar(features, coefficients), known), coefficients)
 
 
 def _prior_where_needed(pieces: Sequence[tuple[Tensor, Tensor, Tensor]]) -> GroundPrior | None:
@@ -193,11 +150,6 @@ def _prior_where_needed(pieces: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Grou
     return load_ground_prior(bands=cloudy.shape[1], features=features.shape[1])
 
 
-def _surface(remainder: Tensor, known: Tensor) -> Tensor:
-    trust = trust_by_depth(remainder, known, interpolate=interpolate)
-    return interpolate(remainder, known) * trust_map(depth_of(known), trust)
-
-
 def estimate(sar: Tensor, surface: Tensor, coefficients: Tensor) -> Tensor:
     """The hidden pixels from SAR and surroundings alone: remainder + regression, (batch, band, y, x)."""
-    return surface + apply_regression(sar_features(sar), coefficients)
+    return surface + ground_from_sar(sar_features(sar), coefficients)
