@@ -189,6 +189,17 @@ def test_recoloured_scenes_have_clouds_and_target_over_the_same_ground():
     assert torch.allclose(sample["cloudy"] * clear, sample["target"] * clear, atol=0.02)
 
 
+def test_scenes_may_be_masked_as_a_whole_and_keep_their_colours():
+    plain, whole = _pairs(), _pairs(mask_all=1.0, recolour=1.0)
+    for index in range(3):
+        assert bool((whole[index]["mask"] == 1).all())
+        assert not bool((plain[index]["mask"] == 1).all())
+        assert bool((whole[index]["cloud"] != whole[index]["mask"].bool()).any())
+    recoloured = _pairs(recolour=1.0)
+    assert float((whole[0]["target"].mean() - plain[0]["target"].mean()).abs()) < 0.02
+    assert not torch.equal(recoloured[0]["target"], plain[0]["target"])
+
+
 def test_a_pool_of_skies_is_met_again_in_every_epoch():
     pairs = _pairs(crop=None, skies=2, crops_per_scene=1, length=6)
     first = [pairs[index]["cloudy"] for index in range(6)]

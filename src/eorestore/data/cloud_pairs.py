@@ -54,6 +54,7 @@ class CloudPairs(Dataset[Sample]):
     drop_b10, drop_sar, drop_vh: shares of scenes that lack these; see `scene_encoding.Variation`.
     prepare, optional_inputs: the model's own; see `SceneEncoder`.
     recolour: share of scenes whose ground takes other colours before clouds are put over it; see `recoloured`.
+    mask_all: share of scenes, with the colours they have, of which every pixel is to be restored.
     skies: simulate this many scenes and keep them all in memory (about 11 MB each at 256 x 256), the same in every
         epoch; 0 draws a new one for every `crops_per_scene` items and keeps one.
     masks: real cloud masks for settings of kind `masks`.
@@ -80,6 +81,7 @@ class CloudPairs(Dataset[Sample]):
         drop_sar: float = 0.0,
         drop_vh: float = 0.0,
         recolour: float = 0.0,
+        mask_all: float = 0.0,
         skies: int = 0,
     ) -> None:
         _check(scenes, crop)
@@ -99,7 +101,8 @@ class CloudPairs(Dataset[Sample]):
         self._scenes = tuple(replace(scene, optical=_with_bands(scene.optical, self._encoder)) for scene in scenes)
         self._crop, self._settings, self._cover = crop, settings, cover
         self._length, self._seed, self._crops_per_scene = length, seed, crops_per_scene
-        self._learns, self._masks, self._recolour = prepare is not None, masks, recolour
+        self._learns, self._masks = prepare is not None, masks
+        self._recolour, self._mask_all = recolour, mask_all
         self._epoch = 0
         self._skies = skies
         self._kept: dict[tuple[int, int], tuple[Sample, Sample]] = {}
@@ -164,9 +167,12 @@ class CloudPairs(Dataset[Sample]):
     def _simulate(
         self, scene: ClearScene, generator: np.random.Generator, losses: np.random.Generator
     ) -> tuple[Sample, Sample]:
-        if self._recolour > 0 and generator.random() < self._recolour:
+        everything = self._mask_all > 0 and generator.random() < self._mask_all
+        if not everything and self._recolour > 0 and generator.random() < self._recolour:
             scene = replace(scene, optical=recoloured(scene.optical, generator=generator))
         sky, mask = self._sky(scene, generator)
+        if everything:
+            mask = np.ones_like(mask)
         clouded = CloudedScene(
             cloudy=replace(scene.optical, values=sky.image),
             sar=scene.sar,

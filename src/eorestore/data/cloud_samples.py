@@ -63,6 +63,7 @@ def cloud_samples(config: RunConfig, processor: Processor, model: Model) -> tupl
             drop_sar=data.drop_sar,
             drop_vh=data.drop_vh,
             recolour=data.recolour,
+            mask_all=data.mask_all,
             skies=data.skies,
         ),
         build(validation, length=data.validation_items, seed=config.seed + _VALIDATION_SEED),
