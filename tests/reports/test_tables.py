@@ -55,6 +55,15 @@ def test_one_score_of_an_evaluation_stands_as_models_by_covers() -> None:
     assert table.rows[1] == ("glf-cr-compact", "25.13 ± 1.25", "25.13 ± 1.25")
 
 
+def test_strata_of_one_kind_stand_by_themselves() -> None:
+    part = {"kind": "texture", "name": "top fifth", "model": "identity", "scores": {"psnr": 21.5}, "pixels": 70}
+    table = table_of(evaluation() | {"strata": [part]}, score="texture")
+    assert table.columns[:3] == ("Texture", "Model", "PSNR, dB")
+    assert table.rows[0][:3] == ("top fifth", "identity", "21.50")
+    with pytest.raises(UnknownNameError):
+        table_of(evaluation(), score="texture")
+
+
 def test_the_means_of_an_evaluation_name_missing_scores() -> None:
     table = table_of(evaluation())
     assert table.columns == ("Cover", "Model", "PSNR, dB", "SSIM", "Scenes")

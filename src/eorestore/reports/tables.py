@@ -4,6 +4,7 @@ A page marks where tables stand; what is between the marks is written by `render
 
     <!-- table: NAME -->                  the table, or the mean scores, of results/NAME.json
     <!-- table: NAME:psnr_cloud -->       one score of an evaluation or comparison, models by covers; of a study, by row
+    <!-- table: NAME:texture -->          strata of one kind, of an evaluation that scored them
     <!-- table: NAME:coverage_90 -->      one detail of a benchmark of methods, by method and case
     <!-- table: NAME:targets -->          what qualities cost, of a record of SAR codecs
     <!-- table: NAME:gains -->            fusions against their experts, of an evaluation of super-resolution; of a
@@ -26,7 +27,7 @@ from eorestore.errors import DataError
 from eorestore.experiments.record import read_record
 from eorestore.experiments.study_summary import read_summary
 from eorestore.reports.comparison_tables import comparison_by_cover, comparison_table
-from eorestore.reports.evaluation_tables import mean_scores, models_by_covers
+from eorestore.reports.evaluation_tables import mean_scores, models_by_covers, strata_tables
 from eorestore.reports.image_tables import GAINS, gain_table, set_table, study_gains
 from eorestore.reports.provenance import provenance
 from eorestore.reports.sar_tables import target_table
@@ -45,16 +46,18 @@ _MARKED = re.compile(
 def table_of(record: Mapping[str, Any], *, score: str | None = None) -> Table:
     """The table of a JSON object: its `columns` and `rows`, or that of an evaluation, a study or a comparison.
 
-    score: one score of these, models by covers, or rows of a study; `targets` of SAR codecs, `gains` of fusions.
-    Without it, all metrics
-    over whole scenes, those that lead a study, or all scores of a comparison. A study that has a final split shows
-    that. Raises DataError.
+    score: one score of these, models by covers, or rows of a study; a kind of strata; `targets` of SAR codecs, `gains`
+    of fusions. Without it, all metrics over whole scenes, those that lead a study, or all scores of a comparison. A
+    study that has a final split shows that. Raises DataError.
     """
     if "kind" in record and "scores" in record:
         record = record["scores"]
     if record.get("task") == "super-resolution" and "sets" in record:
         return gain_table(record) if score == GAINS else set_table(record)
     if "aggregates" in record:
+        strata = strata_tables(record)
+        if score in strata:
+            return strata[score]
         return models_by_covers(record, score) if score else mean_scores(record)
     if "results" in record and "reference" in record:
         if score == GAINS:
