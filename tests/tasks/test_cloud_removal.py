@@ -20,6 +20,8 @@ def batch() -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     cloud = torch.zeros(2, 1, 24, 24, dtype=torch.bool)
     cloud[0, :, :12] = True
+    shadow = torch.zeros_like(cloud)
+    shadow[1, :, 6:] = True
     valid = torch.ones_like(cloud)
     valid[..., -3:] = False
     return {
@@ -27,8 +29,8 @@ def batch() -> dict[str, torch.Tensor]:
         "cloudy": torch.rand(2, 13, 24, 24, generator=generator),
         "valid": valid,
         "cloud": cloud,
-        "shadow": torch.zeros_like(cloud),
-        "mask": cloud.float(),
+        "shadow": shadow,
+        "mask": (cloud | shadow).float(),
     }
 
 
@@ -186,3 +188,13 @@ def test_a_manifest_without_a_training_scene_is_refused_unless_scenes_are_invent
         CLOUD_REMOVAL.datasets(config(manifest=str(manifest)), glf_cr_processor(), model())
     train, _ = CLOUD_REMOVAL.datasets(config(manifest=str(manifest), synthetic=1), glf_cr_processor(), model())
     assert len(train) == 8
+
+
+def test_the_loss_in_shadow_looks_at_shadow_alone():
+    loss, found = CLOUD_REMOVAL.losses["log_mse_shadow"], batch()
+    hit = found["shadow"] & found["valid"]
+    wrong = Output(torch.where(hit, found["target"], found["target"] + 1))
+    assert float(loss(wrong, found)) == 0
+    assert float(loss(Output(found["target"] + 0.1 * hit), found)) > 1
+    found["cloud"] = torch.ones_like(found["cloud"])
+    assert float(loss(Output(found["target"] + 1), found)) == 0

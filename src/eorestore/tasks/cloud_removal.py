@@ -33,6 +33,16 @@ def inside_mask(loss: PixelLoss) -> Loss:
     return masked
 
 
+def in_shadow(loss: PixelLoss) -> Loss:
+    """`loss` over the valid pixels in shadow and under no cloud; 0 where a batch has none."""
+
+    def shadowed(output: Output, batch: Batch, /) -> Tensor:
+        inside = divide(valid=batch["valid"], cloud=batch["cloud"], shadow=batch["shadow"])["shadow"]
+        return loss(output.image, batch["target"], valid=inside)
+
+    return shadowed
+
+
 def likely(output: Output, batch: Batch, /) -> Tensor:
     """Gaussian likelihood of the target under the image and its `sigma`. Raises ConfigError without sigma."""
     return over_valid(_with_sigma(output))(output, batch)
@@ -120,6 +130,7 @@ LOSSES: Mapping[str, Loss] = {
     "charbonnier_masked": inside_mask(pixel.charbonnier),
     "log_mse": over_valid(pixel.log_mse),
     "log_mse_masked": inside_mask(pixel.log_mse),
+    "log_mse_shadow": in_shadow(pixel.log_mse),
     "edge_weighted_l1": over_valid(gradient.edge_weighted_l1),
     "edge_weighted_l1_masked": inside_mask(gradient.edge_weighted_l1),
     "sobel_l1": over_valid(gradient.sobel_l1),
