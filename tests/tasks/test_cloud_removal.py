@@ -93,7 +93,7 @@ def test_l1_is_taken_over_everything_and_l1_masked_inside_the_mask_alone():
     found, made = batch(), output()
     target, valid = found["target"], found["valid"]
     assert CLOUD_REMOVAL.losses["l1"](made, found) == l1(made.image, target, valid=valid)
-    inside = l1(made.image, target, valid=valid & found["cloud"])
+    inside = l1(made.image, target, valid=valid & (found["cloud"] | found["shadow"]))
     assert CLOUD_REMOVAL.losses["l1_masked"](made, found) == inside
 
 
