@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from eorestore.errors import MaskError
+from eorestore.models.depth_trust import depth_of, trust_by_depth, trust_map
 from eorestore.models.ground_prior import GroundPrior, load_ground_prior
 from eorestore.models.model import Prepared, SceneSample
 from eorestore.models.scene_regression import SIGMAS, fit_ground, ground_from_sar, sar_features, widened
@@ -86,8 +87,9 @@ def prepare_estimate(scene: SceneSample, *, sees_cloud: bool) -> Prepared:
     for the first fit (models.ground_prior), if their bands are these, and it is left out of the mean. Without
     `sees_cloud` no pixel under the mask is looked at.
 
-    Maps: `surface`, the remainder (clear - explained by SAR) interpolated over the overview. Constants: `coefficients`
-    of the regression (models.scene_regression); `veil`, a packed `thin_cloud.Veil`. Raises MaskError.
+    Maps: `surface`, the remainder (clear - explained by SAR) interpolated over the overview, and fading with depth as
+    the scene's own clear pixels teach (models.depth_trust). Constants: `coefficients` of the regression
+    (models.scene_regression); `veil`, a packed `thin_cloud.Veil`. Raises MaskError.
     """
     features = [sar_features(window["sar"]) for window in scene.windows]
     pieces = [(one, window["cloudy"], window["mask"]) for one, window in zip(features, scene.windows, strict=True)]
@@ -98,7 +100,7 @@ def prepare_estimate(scene: SceneSample, *, sees_cloud: bool) -> Prepared:
         # What the mean of a block's SAR says is the mean of what its pixels say only where the regression is linear.
         coefficients = fit_ground(pieces, bends=scene.factor == 1)
         explained = ground_from_sar(whole, coefficients)
-        surface = interpolate(seen - explained, known)
+        surface = _surface(seen - explained, known)
         if not sees_cloud:
             return Prepared({"surface": surface}, {"coefficients": coefficients})
         veil = learn_veil([(cloudy, ground_from_sar(one, coefficients), mask) for one, cloudy, mask in pieces])
@@ -139,7 +141,7 @@ def _refitted(features: Tensor, values: Tensor, known: Tensor, first: _Fit, fact
         coefficients = fit_ground([(features, values, 1 - known)])
     if not clear and not bool(known.any()):
         return _Fit(first.surface, coefficients)
-    return _Fit(interpolate(values - ground_from_sar(features, coefficients), known), coefficients)
+    return _Fit(_surface(values - ground_from_sar(features, coefficients), known), coefficients)
 
 
 def _prior_where_needed(pieces: Sequence[tuple[Tensor, Tensor, Tensor]]) -> GroundPrior | None:
@@ -148,6 +150,11 @@ def _prior_where_needed(pieces: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Grou
         return None
     features, cloudy, _ = pieces[0]
     return load_ground_prior(bands=cloudy.shape[1], features=features.shape[1])
+
+
+def _surface(remainder: Tensor, known: Tensor) -> Tensor:
+    trust = trust_by_depth(remainder, known, interpolate=interpolate)
+    return interpolate(remainder, known) * trust_map(depth_of(known), trust)
 
 
 def estimate(sar: Tensor, surface: Tensor, coefficients: Tensor) -> Tensor:
