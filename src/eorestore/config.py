@@ -34,7 +34,8 @@ Positive = Annotated[int, Ge(1)]
 Share = Annotated[float, Ge(0), Le(1)]
 Tracker = Literal["tensorboard", "wandb"]
 
-_LATER_DATA = ("low_levels", "mixup", "repeat", "cache", "mask_all")  # keys of data that came after the first hashes
+# keys of data that came after the first hashes
+_LATER_DATA = ("low_levels", "mixup", "repeat", "cache", "mask_all", "vary_sky")
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class DataSettings:
     recolour: share of samples whose ground takes other colours and another contrast, so that few places teach no
         network what the ground looks like.
     mask_all: share of scenes of which every pixel is to be restored, as where all lies in shadow or under haze.
+    vary_sky: share of skies whose clouds and shadows have other colours than those measured.
     low_levels: of image pairs without a low-resolution image: steps that it is rounded to, 255 for 8 bits, 0 for none.
     mixup: share of crops of images that are blended with another one.
     repeat: times an epoch meets every image, in place of items_per_epoch; 0 for items_per_epoch.
@@ -85,6 +87,7 @@ class DataSettings:
     sar_shift_px: Annotated[float, Ge(0)] = 0.5
     recolour: Share = 0.0
     mask_all: Share = 0.0
+    vary_sky: Share = 0.0
     skies: Count = 0
     items_per_epoch: Positive = 1000
     validation_items: Positive = 32
@@ -105,7 +108,8 @@ class DataSettings:
         if self.drop_sar + self.drop_vh > 1:
             problems.append(f"drop_sar {self.drop_sar} and drop_vh {self.drop_vh} are more than all scenes")
         if self.pairs == "real" and self.manifest is not None:
-            foreign = [name for name in ("synthetic", "recolour", "mask_all", "skies", "masks") if getattr(self, name)]
+            simulated = ("synthetic", "recolour", "mask_all", "vary_sky", "skies", "masks")
+            foreign = [name for name in simulated if getattr(self, name)]
             problems += [f"{name} is for simulated clouds, and pairs is real" for name in foreign]
         if problems:
             raise ValueError("; ".join(problems))

@@ -200,6 +200,14 @@ def test_scenes_may_be_masked_as_a_whole_and_keep_their_colours():
     assert not torch.equal(recoloured[0]["target"], plain[0]["target"])
 
 
+def test_varied_skies_keep_the_ground_and_its_outlines():
+    plain, varied, none = _pairs(), _pairs(vary_sky=1.0), _pairs(vary_sky=0.0)
+    assert torch.equal(plain[0]["cloudy"], none[0]["cloudy"])
+    assert not torch.equal(varied[0]["cloudy"], plain[0]["cloudy"])
+    clear = (varied[0]["mask"] < 0.5) & varied[0]["valid"]
+    assert torch.allclose(varied[0]["cloudy"] * clear, varied[0]["target"] * clear, atol=0.02)
+
+
 def test_a_pool_of_skies_is_met_again_in_every_epoch():
     pairs = _pairs(crop=None, skies=2, crops_per_scene=1, length=6)
     first = [pairs[index]["cloudy"] for index in range(6)]

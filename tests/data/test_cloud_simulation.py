@@ -150,6 +150,32 @@ def test_a_shadow_is_deeper_in_the_infrared_than_in_the_blue():
     assert loss[SENTINEL2_L1C.index("B12")] > loss[SENTINEL2_L1C.index("B02")] > 0
 
 
+def test_a_varied_sky_has_other_colours_and_the_same_outlines():
+    scene, thick = _scene(), SENTINEL2_L1C.index("B04")
+    skies = [_simulate(4, scene=scene, cover=0.4, variety=variety) for variety in (0.0, 0.1, 1.0)]
+    for sky in skies[1:]:
+        np.testing.assert_array_equal(sky.cloud, skies[0].cloud)
+        np.testing.assert_array_equal(sky.shadow, skies[0].shadow)
+    near, far = (np.abs(sky.image - skies[0].image)[thick, sky.cloud].mean() for sky in skies[1:])
+    assert 0 < near < far
+    clear = (skies[0].thickness == 0) & ~skies[0].shadow
+    assert np.abs(skies[2].image - scene.values)[:, clear].mean() < 0.001
+
+
+def test_varied_shadows_may_take_the_same_of_all_bands():
+    scene, depths = _scene(), []
+    for seed in range(12):
+        sky = _simulate(seed, scene=scene, cover=0.3, variety=1.0)
+        inside = sky.shadow & (sky.thickness == 0)
+        loss = 1 - sky.image[:, inside].mean(axis=1) / scene.values[:, 0, 0]
+        depths.append(loss[SENTINEL2_L1C.index("B02")] / loss[SENTINEL2_L1C.index("B12")])
+    plain = _simulate(0, scene=scene, cover=0.3)
+    inside = plain.shadow & (plain.thickness == 0)
+    loss = 1 - plain.image[:, inside].mean(axis=1) / scene.values[:, 0, 0]
+    assert max(depths) > loss[SENTINEL2_L1C.index("B02")] / loss[SENTINEL2_L1C.index("B12")]
+    assert all(0 < depth <= 1.01 for depth in depths)
+
+
 def test_clear_pixels_are_untouched():
     scene = _scene()
     sky = _simulate(scene=scene, cover=0.3)
@@ -178,6 +204,10 @@ def test_fewer_bands_see_the_same_clouds():
     whole = _simulate(4, cover=0.4)
     l2a = _simulate(4, scene=_scene(bands=SENTINEL2_L2A), cover=0.4)
     three = _simulate(4, scene=_scene(bands=SENTINEL2_L1C.select(["B08", "B03"])), cover=0.4)
+    varied = [
+        _simulate(4, scene=_scene(bands=bands), cover=0.4, variety=1.0) for bands in (SENTINEL2_L1C, SENTINEL2_L2A)
+    ]
+    np.testing.assert_allclose(varied[1].image, np.delete(varied[0].image, 10, axis=0), rtol=1e-6)
     np.testing.assert_array_equal(whole.cloud, l2a.cloud)
     np.testing.assert_allclose(l2a.image, np.delete(whole.image, 10, axis=0), rtol=1e-6)
     np.testing.assert_allclose(three.image, whole.image[[7, 2]], rtol=1e-6)

@@ -55,6 +55,7 @@ class CloudPairs(Dataset[Sample]):
     prepare, optional_inputs: the model's own; see `SceneEncoder`.
     recolour: share of scenes whose ground takes other colours before clouds are put over it; see `recoloured`.
     mask_all: share of scenes, with the colours they have, of which every pixel is to be restored.
+    vary_sky: share of scenes under skies of full `CloudSettings.variety`.
     skies: simulate this many scenes and keep them all in memory (about 11 MB each at 256 x 256), the same in every
         epoch; 0 draws a new one for every `crops_per_scene` items and keeps one.
     masks: real cloud masks for settings of kind `masks`.
@@ -82,6 +83,7 @@ class CloudPairs(Dataset[Sample]):
         drop_vh: float = 0.0,
         recolour: float = 0.0,
         mask_all: float = 0.0,
+        vary_sky: float = 0.0,
         skies: int = 0,
     ) -> None:
         _check(scenes, crop)
@@ -102,7 +104,7 @@ class CloudPairs(Dataset[Sample]):
         self._crop, self._settings, self._cover = crop, settings, cover
         self._length, self._seed, self._crops_per_scene = length, seed, crops_per_scene
         self._learns, self._masks = prepare is not None, masks
-        self._recolour, self._mask_all = recolour, mask_all
+        self._recolour, self._mask_all, self._vary_sky = recolour, mask_all, vary_sky
         self._epoch = 0
         self._skies = skies
         self._kept: dict[tuple[int, int], tuple[Sample, Sample]] = {}
@@ -155,8 +157,11 @@ class CloudPairs(Dataset[Sample]):
     def _sky(self, scene: ClearScene, generator: np.random.Generator) -> tuple[SimulatedClouds, NDArray[np.bool_]]:
         """Clouds over a scene and the mask around them; the cover is halved until something clear is left."""
         cover = float(generator.uniform(*self._cover))
+        base = self._settings
+        if self._vary_sky > 0 and generator.random() < self._vary_sky:
+            base = replace(base, variety=1.0)
         while True:
-            settings = replace(self._settings, cover=cover)
+            settings = replace(base, cover=cover)
             sky = simulate_clouds(scene.optical, settings, generator=generator, masks=self._masks)
             mask = grow_mask(sky.cloud | sky.shadow, MASK_MARGIN)
             clear = float((scene.optical.valid & ~mask).mean())

@@ -64,6 +64,7 @@ def cloud_samples(config: RunConfig, processor: Processor, model: Model) -> tupl
             drop_vh=data.drop_vh,
             recolour=data.recolour,
             mask_all=data.mask_all,
+            vary_sky=data.vary_sky,
             skies=data.skies,
         ),
         build(validation, length=data.validation_items, seed=config.seed + _VALIDATION_SEED),

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eorestore.data.cloud_shapes import Canvas, Field, Shape, draw_blobs, draw_mask, draw_sheet, fractal_noise
+from eorestore.data.sky_variety import stray_sky
 from eorestore.errors import BandError, ConfigError, MaskError, UnitError
 from eorestore.raster import SENTINEL2_L1C, Band, Grid, Raster, Unit
 from eorestore.raster.sky import PATH, THICK_CLOUD, shadow_depth
@@ -54,6 +55,8 @@ class CloudSettings:
     edge_px: width of the soft edge of a thick cloud; thin clouds have four times as much.
     texture: standard deviation of the brightness inside clouds, relative.
     colour: how much the spectrum varies inside clouds; 1 is as measured, 0 gives every pixel one spectrum.
+    variety: how far spectra, their variation and the colour of shadows stray from the measured ones, a scene at a time,
+        0 to 1: what a network learns of one kind of sky fails under another.
     sun_zenith_deg, sun_azimuth_deg (clockwise from north): drawn once a scene. height_m: drawn once a cloud.
     shadow: share of the light that an opaque cloud takes from the ground; 0 switches shadows off.
     """
@@ -69,13 +72,14 @@ class CloudSettings:
     edge_px: Range = (3.0, 10.0)
     texture: float = 0.07
     colour: float = 1.0
+    variety: float = 0.0
     sun_zenith_deg: Range = (25.0, 55.0)
     sun_azimuth_deg: Range = (120.0, 180.0)
     height_m: Range = (300.0, 2000.0)
     shadow: Range = (0.4, 0.75)
 
     def __post_init__(self) -> None:
-        for name in ("cover", "thin_share", "cirrus_probability"):
+        for name in ("cover", "thin_share", "cirrus_probability", "variety"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}", fix=f"give {name} as a share from 0 to 1")
         for field in fields(self):
@@ -152,7 +156,12 @@ def simulate_clouds(
     brightness = _brightness(size, settings, (zenith, azimuth), generator=generator)
     colour = _colour(size, settings, names, generator=generator)
     haze = np.array([PATH[name] for name in names], np.float32) * np.float32(generator.uniform())
-    image = _compose(raster, light, ((low, water), (high, ice)), brightness * colour, path=haze)
+    depth = np.array([shadow_depth(band.wavelength or 1.0) for band in raster.bands], np.float32)
+    if settings.variety > 0:
+        stray = stray_sky(names, settings.variety, generator=generator)
+        water, ice, colour = water * stray.gain, ice * stray.gain, 1 + stray.spread * (colour - 1)
+        depth += stray.evenness * (1 - depth)
+    image = _compose(raster, light, ((low, water), (high, ice)), brightness * colour, path=haze, depth=depth)
     thickness = 1 - (1 - low) * (1 - high)
     cloudy = thickness > CLOUD_THRESHOLD
     return SimulatedClouds(image, thickness, cloudy, (1 - light > SHADOW_THRESHOLD) & ~cloudy)
@@ -311,14 +320,14 @@ def _compose(
     brightness: Field,
     *,
     path: NDArray[np.float32],
+    depth: NDArray[np.float32],
 ) -> NDArray[np.float32]:
-    """path: (band,), reflectance that shadows leave; at most that of the scene's darkest pixels."""
+    """path: (band,), reflectance that shadows leave; at most that of the scene's darkest pixels. depth: (band,)."""
     image = raster.values.copy()
-    for row, band in enumerate(raster.bands):
+    for row in range(len(raster.bands)):
         darkest = float(np.quantile(image[row][raster.valid], _DARKEST)) if raster.valid.any() else 0.0
         kept = np.float32(min(float(path[row]), max(darkest, 0.0)))
-        depth = np.float32(shadow_depth(band.wavelength or 1.0))
-        image[row] -= np.maximum(image[row] - kept, 0) * depth * (1 - light)
+        image[row] -= np.maximum(image[row] - kept, 0) * depth[row] * (1 - light)
         for thickness, spectrum in layers:
             image[row] *= 1 - thickness
             image[row] += thickness * spectrum[row] * brightness[row]
