@@ -195,6 +195,8 @@ def test_scenes_may_be_masked_as_a_whole_and_keep_their_colours():
         assert bool((whole[index]["mask"] == 1).all())
         assert not bool((plain[index]["mask"] == 1).all())
         assert bool((whole[index]["cloud"] != whole[index]["mask"].bool()).any())
+    shaded = [bool((whole[index]["cloud"] | whole[index]["shadow"]).all()) for index in range(0, 40, 4)]
+    assert 1 <= sum(shaded) <= 9  # half lie wholly in shadow
     recoloured = _pairs(recolour=1.0)
     assert float((whole[0]["target"].mean() - plain[0]["target"].mean()).abs()) < 0.02
     assert not torch.equal(recoloured[0]["target"], plain[0]["target"])

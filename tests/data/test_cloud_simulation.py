@@ -150,6 +150,17 @@ def test_a_shadow_is_deeper_in_the_infrared_than_in_the_blue():
     assert loss[SENTINEL2_L1C.index("B12")] > loss[SENTINEL2_L1C.index("B02")] > 0
 
 
+def test_shade_lies_over_all_of_the_ground():
+    scene = _scene()
+    sky = _simulate(2, scene=scene, cover=0.2, shade=(0.3, 0.6))
+    plain = _simulate(2, scene=scene, cover=0.2)
+    np.testing.assert_array_equal(sky.cloud, plain.cloud)
+    assert (sky.shadow | sky.cloud).all()
+    under = sky.shadow & (sky.thickness == 0)
+    infrared = SENTINEL2_L1C.index("B12")
+    assert (sky.image[infrared, under] < 0.8 * scene.values[infrared, under]).all()
+
+
 def test_a_varied_sky_has_other_colours_and_the_same_outlines():
     scene, thick = _scene(), SENTINEL2_L1C.index("B04")
     skies = [_simulate(4, scene=scene, cover=0.4, variety=variety) for variety in (0.0, 0.1, 1.0)]

@@ -22,6 +22,7 @@ MASK_MARGIN = 3  # pixels by which the mask grows beyond cloud and shadow
 _MULTIPLE = 16  # a whole scene is cut to a multiple of this
 _LEAST_MASKED = 0.02  # a crop with less to restore than this is drawn again, a few times
 _REDRAWS = 4
+_SHADE, _SHADED = (0.2, 0.75), 0.5  # light that a shadow over a whole scene takes; share of wholly masked scenes in one
 _LEAST_CLEAR = 0.02  # a sky that leaves less than this is drawn again with less cloud, if a model learns from it
 _ORDER, _SKY, _CROP, _LOSS = 0, 1, 2, 3  # streams of draws, so that none depends on how many another took
 
@@ -54,7 +55,8 @@ class CloudPairs(Dataset[Sample]):
     drop_b10, drop_sar, drop_vh: shares of scenes that lack these; see `scene_encoding.Variation`.
     prepare, optional_inputs: the model's own; see `SceneEncoder`.
     recolour: share of scenes whose ground takes other colours before clouds are put over it; see `recoloured`.
-    mask_all: share of scenes, with the colours they have, of which every pixel is to be restored.
+    mask_all: share of scenes, with the colours they have, of which every pixel is to be restored; half of them lie
+        wholly in the shadow of a cloud.
     vary_sky: share of scenes under skies of full `CloudSettings.variety`.
     skies: simulate this many scenes and keep them all in memory (about 11 MB each at 256 x 256), the same in every
         epoch; 0 draws a new one for every `crops_per_scene` items and keeps one.
@@ -154,18 +156,16 @@ class CloudPairs(Dataset[Sample]):
             self._kept[key] = self._simulate(scene, *streams)
         return self._kept[key]
 
-    def _sky(self, scene: ClearScene, generator: np.random.Generator) -> tuple[SimulatedClouds, NDArray[np.bool_]]:
-        """Clouds over a scene and the mask around them; the cover is halved until something clear is left."""
+    def _sky(
+        self, scene: ClearScene, settings: CloudSettings, generator: np.random.Generator, *, clear: float
+    ) -> tuple[SimulatedClouds, NDArray[np.bool_]]:
+        """Clouds over a scene and the mask around them; the cover is halved until the share `clear` is left."""
         cover = float(generator.uniform(*self._cover))
-        base = self._settings
-        if self._vary_sky > 0 and generator.random() < self._vary_sky:
-            base = replace(base, variety=1.0)
         while True:
-            settings = replace(base, cover=cover)
+            settings = replace(settings, cover=cover)
             sky = simulate_clouds(scene.optical, settings, generator=generator, masks=self._masks)
             mask = grow_mask(sky.cloud | sky.shadow, MASK_MARGIN)
-            clear = float((scene.optical.valid & ~mask).mean())
-            if not self._learns or clear >= _LEAST_CLEAR or cover < _LEAST_CLEAR:
+            if float((scene.optical.valid & ~mask).mean()) >= clear or cover < _LEAST_CLEAR:
                 return sky, mask
             cover /= 2
 
@@ -175,7 +175,13 @@ class CloudPairs(Dataset[Sample]):
         everything = self._mask_all > 0 and generator.random() < self._mask_all
         if not everything and self._recolour > 0 and generator.random() < self._recolour:
             scene = replace(scene, optical=recoloured(scene.optical, generator=generator))
-        sky, mask = self._sky(scene, generator)
+        settings = self._settings
+        if self._vary_sky > 0 and generator.random() < self._vary_sky:
+            settings = replace(settings, variety=1.0)
+        if everything and generator.random() < _SHADED:
+            settings = replace(settings, shade=_SHADE)
+        clear = _LEAST_CLEAR if self._learns and not everything else 0.0
+        sky, mask = self._sky(scene, settings, generator, clear=clear)
         if everything:
             mask = np.ones_like(mask)
         clouded = CloudedScene(

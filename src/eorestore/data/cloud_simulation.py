@@ -59,6 +59,7 @@ class CloudSettings:
         0 to 1: what a network learns of one kind of sky fails under another.
     sun_zenith_deg, sun_azimuth_deg (clockwise from north): drawn once a scene. height_m: drawn once a cloud.
     shadow: share of the light that an opaque cloud takes from the ground; 0 switches shadows off.
+    shade: the same of a cloud that stands outside and throws its shadow on all of the scene.
     """
 
     cover: float = 0.4
@@ -77,6 +78,7 @@ class CloudSettings:
     sun_azimuth_deg: Range = (120.0, 180.0)
     height_m: Range = (300.0, 2000.0)
     shadow: Range = (0.4, 0.75)
+    shade: Range = (0.0, 0.0)
 
     def __post_init__(self) -> None:
         for name in ("cover", "thin_share", "cirrus_probability", "variety"):
@@ -156,6 +158,8 @@ def simulate_clouds(
     brightness = _brightness(size, settings, (zenith, azimuth), generator=generator)
     colour = _colour(size, settings, names, generator=generator)
     haze = np.array([PATH[name] for name in names], np.float32) * np.float32(generator.uniform())
+    if settings.shade[1] > 0:
+        light = np.minimum(light, np.float32(1 - generator.uniform(*settings.shade)))
     depth = np.array([shadow_depth(band.wavelength or 1.0) for band in raster.bands], np.float32)
     if settings.variety > 0:
         stray = stray_sky(names, settings.variety, generator=generator)
