@@ -94,10 +94,10 @@ def fit_ground(windows: Windows, *, bends: bool = True) -> Tensor:
     if total is None or float(total.gram[-1, -1]) < plain:
         raise MaskError("too few clear pixels for a regression", fix="give a tighter mask or a larger scene")
     chosen = [*range(plain - 1), len(total.gram) - 1]
-    few = [_Sums(one.gram[chosen][:, chosen], one.moment[chosen], one.squares) for one in blocks]
-    linear, bent = _trusted(few, _RIDGE), _trusted(blocks, _RIDGE_WAVES) if bends else None
+    linear = _trusted([_of(one, chosen) for one in blocks], _RIDGE)
+    bent = _trusted(blocks, _RIDGE_WAVES) if bends else None
     if linear is None:
-        linear = _solve(_total(few) or few[0], _RIDGE)
+        linear = _solve(_of(total, chosen), _RIDGE)
     straight = widened(linear.float())
     return straight if bent is None else (straight + bent.float()) / 2
 
@@ -137,6 +137,11 @@ def _sums(features: Tensor, bands: Tensor, clear: Tensor) -> _Sums:
     rows = torch.cat([rows, rows.new_ones(len(rows), 1)], dim=1)
     targets = bands.movedim(1, -1)[clear[:, 0]].double()
     return _Sums(rows.T @ rows, rows.T @ targets, targets.square().sum(dim=0))
+
+
+def _of(sums: _Sums, chosen: list[int]) -> _Sums:
+    """The sums of the chosen features alone."""
+    return _Sums(sums.gram[chosen][:, chosen], sums.moment[chosen], sums.squares)
 
 
 def _total(blocks: Sequence[_Sums]) -> _Sums | None:
