@@ -32,19 +32,21 @@ from eorestore.raster import SENTINEL2_L1C
 from eorestore.raster.sky import PATH, THICK_CLOUD, shadow_depth
 
 OPACITIES = (0.0, 0.1, 0.2, 0.35, 0.55, 0.8, 1.0)  # t
-SHADES = (0.0, 0.2, 0.4, 0.6, 0.75)  # s
+SHADES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75)  # s where the sky above is open
+_VEILED_SHADES = (0.0, 0.35, 0.7)  # s where a cloud lies above, too
 TRUST = 0.3  # inside a hole the estimate is better than a regression on SAR alone
 _NOISE = 0.002
 _BRIGHTNESS, _BRIGHTNESS_SPREAD, _LEAST_BRIGHTNESS_SPREAD = 0.87, 0.13, 0.003
-_SHADE_NOISE, _LIGHT_NOISE = 0.05, 0.02  # of the ground's light that shadow takes; of all that is hidden
-_STEP = 0.05  # spread of s around a value of the grid
-_PATH_SHARE, _PATH_SPREAD = 0.7, 0.6  # of the table's path: mean, and spread that all bands share
+_SHADE_NOISE, _LIGHT_NOISE = 0.02, 0.01  # of the ground's light that shadow takes; of all that is hidden
+_STEP, _VEILED_STEP = 0.04, 0.1  # spread of s around a value of the grid, under open sky and below a cloud
+_PATH_SHARE, _PATH_SPREAD = 0.7, 0.4  # of the table's path: mean, and spread that all bands share
 _PATH_OWN, _PATH_LEAST = 0.35, 0.005  # spread that each band has for itself, of the table's path and as reflectance
 _PATH_PASSES = 2
 _LIKE_ONE = 1000.0  # neighbouring pixels in shadow that tell of the path no more than one: their ground is alike
 _PATH_PIXELS = 4000
 _ICE_SPREAD = 0.5
 _OPAQUE_FIRST, _CLEAR_LAST = 3.0, 2.0  # log odds for an opaque cloud, and against a pixel under the mask being clear
+_SHADED = -0.7  # log odds of one shade under open sky, of which the grid has many
 _VISIBLE = slice(1, 4)
 _GREY_CLOUD = 0.55  # of bands that are not Sentinel-2's thirteen, where no thick cloud is in the scene
 _BRIGHT_SHARE, _BRIGHT_ENOUGH = 0.05, 0.35
@@ -274,8 +276,10 @@ def _layers(veil: Veil) -> _Layers:
     """Of one scene, whose veil is in double precision."""
     cloud, ground = veil.spectrum, veil.ground
     depth, colour, ice, cirrus, _ = _tables(cloud)
-    grid = [pair for pair in itertools.product(OPACITIES, SHADES) if pair[0] < 1 or pair[1] == 0]
+    veiled = itertools.product(OPACITIES[1:-1], _VEILED_SHADES)
+    grid = [*((OPACITIES[0], shade) for shade in SHADES), *veiled, (OPACITIES[-1], 0.0)]
     opacity, shade = cloud.new_tensor(grid).T[:, :, None]
+    step = torch.where(opacity > 0, _VEILED_STEP, _STEP)
     light = (1 - opacity) * (1 - depth * shade)
     lit = opacity * cloud
     noise = _NOISE**2 + (colour * lit) ** 2 + (cirrus * opacity) ** 2
@@ -285,11 +289,12 @@ def _layers(veil: Veil) -> _Layers:
     shared = (
         (_BRIGHTNESS_SPREAD * opacity + _LEAST_BRIGHTNESS_SPREAD) * cloud,
         _ICE_SPREAD * ice * lit,
-        _STEP * (shade > 0) * (1 - opacity) * depth * ground,
+        step * (shade > 0) * (1 - opacity) * depth * ground,
     )
     for direction in shared:
         noise = noise + direction[:, :, None] * direction[:, None, :]
     prior = _OPAQUE_FIRST * (opacity == 1) - _CLEAR_LAST * ((opacity == 0) & (shade == 0))
+    prior = prior + _SHADED * ((opacity == 0) & (shade > 0))
     return _Layers(light, lit, (1 - opacity) * shade * depth, noise, prior[:, 0])
 
 
