@@ -46,6 +46,20 @@ def test_the_ground_shows_in_shadow_through_clear_and_through_hazy_air(light, ha
     assert abs(float(share.mean()) - light) < 0.15
 
 
+@pytest.mark.parametrize("shade", [0.1, 0.5, 0.65, 0.75])
+def test_any_depth_of_shadow_leaves_the_brightness_of_the_ground(shade):
+    ground, estimate, veil = scene(size=64)
+    generator = torch.Generator().manual_seed(2)
+    ground = ground + 0.015 * torch.randn(ground.shape, generator=generator)
+    veil = veil._replace(covariance=veil.covariance + 0.015**2 * torch.eye(13))
+    air = veil.path[0][:, None, None]
+    light = 1 - shade * torch.tensor(thin_cloud._DEPTH)[:, None, None]
+    restored, _, _ = unveil(air + light * (ground - air), estimate, veil=veil)
+    error = restored - ground
+    assert abs(float(error.mean() / ground.mean())) < 0.01
+    assert error.square().mean() < 0.175 * (estimate - ground).square().mean()
+
+
 def shaded(path, *, size: int = 64):
     """A scene whose left half lies in shadows of many depths, through air that scatters `path` (band,)."""
     ground, estimate, veil = scene(size=size)
