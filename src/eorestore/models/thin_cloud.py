@@ -15,7 +15,8 @@ well each pair explains the pixel. Under an opaque cloud it is the estimate. A p
 Cloud colours spread half as much again as in `data.cloud_simulation`, and usual path and depth of shadows are the same
 there (raster.sky): scores under simulated clouds may flatter this model, which knows how they were made.
 benchmarks/plain_clouds.py scores it under clouds that are made otherwise. How dark real shadows are was seen in one
-scene (SSL4EO-S12, 2020-08-23, beside 2020-08-13): without `path` its shadows are taken for dark ground.
+scene (SSL4EO-S12, 2020-08-23, beside 2020-08-13): without `path` its shadows are taken for dark ground. The noise of
+shadow was set by simulated ones; that scene would rather have more of it, as would one without a clear pixel.
 """
 
 from __future__ import annotations
