@@ -24,7 +24,7 @@ from eorestore.models.checkpoint import load_checkpoint
 from eorestore.models.expert_facts import ExpertFacts, LoadedNetwork
 from eorestore.models.foreign_experts import SUFFIXES, load_foreign
 from eorestore.models.model import Model
-from eorestore.models.weight_files import places
+from eorestore.models.weight_files import places, shown
 
 OWN_FEATURES = "leave:input"
 """Where light-sr has its features: what enters the last convolution."""
@@ -181,7 +181,7 @@ def _file_of(source: str) -> Path | None:
     for candidate in (path, *(folder / path.name for folder in places())):
         if candidate.is_file():
             return candidate
-    looked = ", ".join(str(place) for place in (path.parent, *places()))
+    looked = ", ".join(shown(place) for place in (path.parent, *places()))
     raise MissingError(
         f"expert {source} is not here; looked for {path.name} in {looked}",
         fix="give its path, or put it into a folder and name that in $EORESTORE_WEIGHTS",

@@ -28,7 +28,7 @@ def find_weights(names: Iterable[str], *, what: str) -> Path:
         for name in names:
             if (folder / name).is_file():
                 return folder / name
-    looked = ", ".join(str(folder) for folder in places())
+    looked = ", ".join(shown(folder) for folder in places())
     named = f"${FOLDER_VARIABLE}" if os.environ.get(FOLDER_VARIABLE) else f"a folder and name it in ${FOLDER_VARIABLE}"
     raise MissingError(
         f"the weights of {what} are not here; looked for {' or '.join(names)} in {looked}",
@@ -40,6 +40,11 @@ def places() -> tuple[Path, ...]:
     """Folders that may hold weights: $EORESTORE_WEIGHTS where it is set, then the torch hub cache."""
     own = os.environ.get(FOLDER_VARIABLE)
     return (*((Path(own),) if own else ()), Path(torch.hub.get_dir()) / "checkpoints")
+
+
+def shown(folder: Path) -> str:
+    """The folder as messages name it, since some of them end in records: the home folder as ~."""
+    return f"~/{folder.relative_to(Path.home()).as_posix()}" if folder.is_relative_to(Path.home()) else str(folder)
 
 
 def read_weights(path: Path) -> Any:  # noqa: ANN401 - whatever plain content the file has
