@@ -21,12 +21,9 @@ from eorestore.models.scene_regression import SIGMAS, fit_ground, ground_from_sa
 from eorestore.models.thin_cloud import Veil, guess_veil, learn_path, learn_veil, unveil
 
 _LEAST_CLEAR = 100  # pixels, below which other places stand in
-_EDGE, _LEAST_APART = 4, 0.3  # pixels beside the mask that may be cloudy, too; of the clear ones, that others must be
 _RELAXATIONS = (4, 8, 16, 30)  # from the finest level on; the last for all coarser ones
 _FIRST_TRUST = 0.4  # of the covariance: the first estimate, from clear pixels alone, errs by more than the last
 _SURE = (0.5, 0.7, 0.9)  # shares of the ground's variance from which on what thin cloud or shadow lets through is known
-
-_Pieces = Sequence[tuple[Tensor, Tensor, Tensor]]  # of (features, bands, mask)
 
 
 def interpolate(values: Tensor, known: Tensor) -> Tensor:
@@ -82,27 +79,22 @@ def _relaxed(surface: Tensor, known: Tensor, steps: int) -> Tensor:
 def prepare_estimate(scene: SceneSample, *, sees_cloud: bool) -> Prepared:
     """Regression on SAR, the interpolated remainder, and what the scene says of its clouds.
 
-    With `sees_cloud` it is fitted four times: on the clear pixels, then also on those that thin cloud, shadow and the
-    margin of the mask let see well (models.thin_cloud), which under a broken sky are as many as the clear ones. How
-    well is well enough nobody knows, so that one fit takes few of them, one more, one most: their errors differ, so
-    that their mean, which is the result, errs less. Real clouds and shadows reach beyond their mask, and interpolation
-    would carry that far into the hole: what lies beside the mask is not taken for clear unless it is seen well. The
-    regression is fitted again only where the overview is the scene itself; a larger scene has clear pixels enough.
-    Where no pixel is clear, or hardly one, other places stand in for the first fit (models.ground_prior), if their
-    bands are these. Without `sees_cloud` no pixel under the mask is looked at.
+    With `sees_cloud` it is fitted four times, and the mean of the fits counts: on the clear pixels, then also on those
+    that thin cloud, shadow and the margin of the mask let see well (models.thin_cloud), which under a broken sky are as
+    many as the clear ones. How well is well enough nobody knows, so that one fit takes few of them, one more, one most:
+    their errors differ, so that their mean errs less. The regression is fitted again only where the overview is the
+    scene itself; a larger scene has clear pixels enough. Where no pixel is clear, or hardly one, other places stand in
+    for the first fit (models.ground_prior), if their bands are these, and it is left out of the mean. Without
+    `sees_cloud` no pixel under the mask is looked at.
 
     Maps: `surface`, the remainder (clear - explained by SAR) interpolated over the overview, and fading with depth as
     the scene's own clear pixels teach (models.depth_trust). Constants: `coefficients` of the regression
     (models.scene_regression); `veil`, a packed `thin_cloud.Veil`. Raises MaskError.
     """
     features = [sar_features(window["sar"]) for window in scene.windows]
-    pieces: _Pieces = [
-        (one, window["cloudy"], window["mask"]) for one, window in zip(features, scene.windows, strict=True)
-    ]
+    pieces = [(one, window["cloudy"], window["mask"]) for one, window in zip(features, scene.windows, strict=True)]
     seen, known = scene.overview["cloudy"], 1 - scene.overview["mask"]
     whole = sar_features(scene.overview["sar"])
-    if sees_cloud:
-        known, pieces = _apart(known, pieces, scene.factor)
     prior = _prior_where_needed(pieces) if sees_cloud else None
     if prior is None:
         # What the mean of a block's SAR says is the mean of what its pixels say only where the regression is linear.
@@ -128,28 +120,13 @@ def prepare_estimate(scene: SceneSample, *, sees_cloud: bool) -> Prepared:
     unveiled = unveil(seen, explained + surface, hidden=known <= 0, veil=batched)
     observed = (seen != 0).any(dim=1, keepdim=True)
     values = torch.where(known > 0, seen, unveiled.ground)
-    fits = []
+    fits = [] if prior is not None else [_Fit(surface, coefficients)]
     for sure in _SURE:
         seen_well = torch.maximum(known, ((unveiled.sureness > sure) & observed).to(known.dtype))
         fits.append(_refitted(whole, values, seen_well, _Fit(surface, coefficients), scene.factor, prior is None))
     surface, coefficients = (torch.stack(parts).mean(dim=0) for parts in zip(*fits, strict=True))
     warnings = () if prior is None else ("hardly a pixel is clear: what other places look like stands in for this one",)
     return Prepared({"surface": surface}, {"coefficients": coefficients, "veil": veil.packed()}, warnings)
-
-
-def _apart(known: Tensor, pieces: _Pieces, factor: int) -> tuple[Tensor, _Pieces]:
-    """Both with masks that are wider by `_EDGE` pixels of the scene, or as they are where too little stays clear."""
-    before = sum(int((mask < 0.5).sum()) for *_, mask in pieces)
-    wider = [(one, cloudy, _grown(mask, _EDGE)) for one, cloudy, mask in pieces]
-    after = sum(int((mask < 0.5).sum()) for *_, mask in wider)
-    inside = 1 - _grown(1 - known, max(1, round(_EDGE / factor)))
-    if after < max(_LEAST_CLEAR, _LEAST_APART * before) or not bool(inside.any()):
-        return known, pieces
-    return inside, wider
-
-
-def _grown(mask: Tensor, radius: int) -> Tensor:
-    return F.max_pool2d(mask, 2 * radius + 1, stride=1, padding=radius)
 
 
 class _Fit(NamedTuple):
@@ -167,7 +144,7 @@ def _refitted(features: Tensor, values: Tensor, known: Tensor, first: _Fit, fact
     return _Fit(_surface(values - ground_from_sar(features, coefficients), known), coefficients)
 
 
-def _prior_where_needed(pieces: _Pieces) -> GroundPrior | None:
+def _prior_where_needed(pieces: Sequence[tuple[Tensor, Tensor, Tensor]]) -> GroundPrior | None:
     """The prior of (features, bands, mask) where fewer than _LEAST_CLEAR pixels are clear; None for other bands."""
     if sum(int((mask < 0.5).sum()) for *_, mask in pieces) >= _LEAST_CLEAR:
         return None
