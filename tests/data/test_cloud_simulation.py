@@ -278,6 +278,8 @@ def test_foreign_bands_and_units_are_refused():
         {"cover": 1.2},
         {"cover": math.nan},
         {"haze": 0.2},
+        {"shadow": (0.4, 1.2)},
+        {"shade": (-0.1, 0.5)},
         {"size_px": (150.0, 20.0)},
         {"size_px": (1.0, 20.0)},
         {"sun_zenith_deg": (30.0, 89.0)},

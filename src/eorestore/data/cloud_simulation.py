@@ -88,6 +88,9 @@ class CloudSettings:
             value = getattr(self, field.name)
             if isinstance(value, tuple) and not value[0] <= value[1]:
                 raise ConfigError(f"{field.name} is {value}", fix="give the smaller value first")
+        for name in ("shadow", "shade"):
+            if not 0 <= getattr(self, name)[0] <= getattr(self, name)[1] <= 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}", fix="give shares of the light from 0 to 1")
         if not 0 <= self.haze < CLOUD_THRESHOLD:
             raise ConfigError(f"haze is {self.haze}", fix=f"give a thickness from 0 to below {CLOUD_THRESHOLD}")
         if self.size_px[0] < 4:
