@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import save_file
 
 from eorestore.errors import EXIT_MISSING, CheckpointError, MissingError
-from eorestore.models.weight_files import find_weights, places, read_weights, tensors_of
+from eorestore.models.weight_files import find_weights, read_weights, tensors_of
 
 TENSORS = {"one": torch.ones(2), "two": torch.zeros(1, 3)}
 
@@ -48,10 +48,10 @@ def test_missing_weights_name_the_places_looked_at_and_the_file_to_put_there(hub
 def test_messages_do_not_tell_whose_home_it_is(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("EORESTORE_WEIGHTS", str(tmp_path / "mine"))
-    with pytest.raises(MissingError, match=r"in ~/mine, ") as failure:
+    with pytest.raises(MissingError, match=r"in ~/mine, ~/torch/hub/checkpoints"):
         find_weights(["a.pth"], what="A")
-    assert str(tmp_path) not in failure.value.message.replace(str(places()[1]), "")
 
 
 def test_both_formats_give_the_same_tensors(tmp_path):
