@@ -90,7 +90,7 @@ def restore(
         )
         restore_with_pictures(request, reference=None if reference is None else Path(reference), progress=progress)
         return Path(out)
-    known = ("adapt", "adapt_seed", "scale", "consistent")
+    known = ("mask_margin", "adapt", "adapt_seed", "scale", "consistent")
     chosen = {name: options.pop(name) for name in known if name in options}
     if out is not None or reference is not None or options:
         raise UsageError("out, reference and file options go with paths", fix="save and score the returned raster")

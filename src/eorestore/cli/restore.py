@@ -27,6 +27,7 @@ def restore(
         Path | None, typer.Option(help="Sentinel-1 scene: file or folder with VV and VH; some models need none.")
     ] = None,
     mask: Annotated[str, typer.Option(help="auto, csmask, none, FILE (1 = restore) or SCL.tif:3,8,9,10.")] = "auto",
+    mask_margin: Annotated[int, typer.Option(min=0, metavar="PIXELS", help="Widen the mask by so many pixels.")] = 0,
     bands: Names = None,
     sar_bands: Names = None,
     unit: Annotated[
@@ -100,6 +101,7 @@ def restore(
         model=model,
         sar=sar,
         mask=mask,
+        mask_margin=mask_margin,
         bands=names(bands),
         sar_bands=names(sar_bands),
         unit=Unit.parse(unit) if unit else None,

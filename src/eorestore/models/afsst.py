@@ -126,6 +126,7 @@ class AFSST(Model):
         has_windows = not s.spectral_flow or (s.two_flows and s.spatial_flow)
         self.multiple_of = self.phase = 2 * s.window if has_windows else 2
         self.needs_scene = self.corrects_estimate
+        self.doubts_mask = self.adds_back
         self.extras = {"sar_weight": 1} if s.fusion == "tfusion" else {}
 
     def prepare(self, scene: SceneSample) -> Prepared:

@@ -113,7 +113,7 @@ class SceneEstimate(Model):
     settings_type: ClassVar[type[Settings]] = BaselineSettings
     reach = REACH
     tiling = "crop"
-    needs_scene = True
+    needs_scene = doubts_mask = True
 
     def prepare(self, scene: SceneSample) -> Prepared:
         """See models.scene_estimate. Raises MaskError."""

@@ -97,6 +97,7 @@ class Clearview(Model):
         levels = len(widths)
         self.multiple_of = self.phase = 2**levels
         self.needs_scene = s.start == "estimate"
+        self.doubts_mask = self.needs_scene and s.sees_cloud
         self.extras = {"sigma": s.bands, "gate": 1}
         self.reach = _reach(levels, s.blocks) + self.needs_scene * scene_regression.REACH
 

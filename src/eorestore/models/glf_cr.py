@@ -158,6 +158,7 @@ class GLFCR(Model):
         self.head = nn.Sequential(nn.Conv2d(s.channels, 4 * s.head_channels, 3, padding=1), nn.PixelShuffle(2), last)
         self.multiple_of = self.phase = 2 * s.window
         self.needs_scene = s.start == "estimate"
+        self.doubts_mask = self.needs_scene and s.sees_cloud
         block = s.layers * s.window + 1 + max(5, s.filter_size // 2)
         seen_by_all = bool(s.global_blocks) or (bool(s.cross_attention) and s.cross_attention_kind == "channel")
         added = len(s.cross_attention) * s.window + s.texture * TEXTURE_REACH

@@ -50,11 +50,14 @@ class Prepared:
     maps: (1, band, y, x) over the overview; the Restorer samples them at each tile.
     constants: tensors of any shape, the same for every tile; forward gets them with a batch axis of 1 in front.
     warnings: what a user should know of it, a sentence each; they do not reach forward.
+    margin: pixels beside the mask that do not count as clear, by which forward's mask is the wider one; the Restorer
+        finds it for a model that doubts masks.
     """
 
     maps: Mapping[str, Tensor] = field(default_factory=dict)
     constants: Mapping[str, Tensor] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    margin: int = 0
 
 
 class Model(nn.Module):
@@ -69,6 +72,8 @@ class Model(nn.Module):
     optional_inputs: keywords whose bands may be missing. A missing band is NaN throughout, in forward and in `prepare`;
         an input that is missing altogether is NaN in all its bands. Other models never see a NaN.
     extras: number of bands of every extra that forward returns, by name.
+    doubts_mask: whether `prepare` and forward are given a wider mask where a scene shows that cloud or shadow lies
+        beside the one that was given (models.mask_rim), since the model carries far into a hole what lies beside it.
     joint: of these, the ones that are alike for all bands of a scene, also where the bands come in groups as items of
         one batch; such a model is told their number as forward's keyword `together`.
 
@@ -83,6 +88,7 @@ class Model(nn.Module):
     phase: int = 1
     tiling: Tiling = "blend"
     needs_scene: bool = False
+    doubts_mask: bool = False
     optional_inputs: tuple[str, ...] = ()
     extras: Mapping[str, int] = {}
     joint: tuple[str, ...] = ()

@@ -156,6 +156,11 @@ def guess_veil(hidden: Tensor, *, ground: Tensor, covariance: Tensor, trust: flo
     return Veil(_spectrum(hidden), ground, path, covariance, ground.new_tensor(trust))
 
 
+def towards_cloud_and_shadow(hidden: Tensor, *, ground: Tensor) -> Tensor:
+    """(band, 2): what a thick cloud, and full shadow, would add to `ground` (band,); hidden: (pixel, band)."""
+    return torch.stack([_spectrum(hidden) - ground, -_tables(ground)[0] * ground], dim=1)
+
+
 @torch.no_grad()
 def learn_path(cloudy: Tensor, estimate: Tensor, *, hidden: Tensor, veil: Veil, factor: int = 1) -> Veil:
     """The veil with the path that the scene's own shadows show.

@@ -101,6 +101,7 @@ class Journal:
         if mask is not None:
             tensors["mask"] = torch.from_numpy(mask.bits)
         told = {"facts": json.dumps(dict(facts)), "warnings": json.dumps(prepared.warnings)}
+        told |= {"margin": json.dumps(prepared.margin)}
         try:
             save_file(tensors, self.folder / "survey.partial", metadata=told)
             (self.folder / "survey.partial").replace(self.folder / "survey.safetensors")
@@ -116,12 +117,12 @@ class Journal:
 
         tensors = load_file(path)
         with safe_open(path, framework="pt") as stored:
-            facts, warnings = (json.loads(stored.metadata()[key]) for key in ("facts", "warnings"))
+            facts, warnings, margin = (json.loads(stored.metadata()[key]) for key in ("facts", "warnings", "margin"))
         bits = tensors.pop("mask", None)
         mask = None if bits is None else PackedMask(self.layout.size, bits.numpy())
         maps = {name[4:]: value for name, value in tensors.items() if name.startswith("map.")}
         constants = {name[9:]: value for name, value in tensors.items() if name.startswith("constant.")}
-        return mask, Prepared(maps, constants, tuple(warnings)), facts
+        return mask, Prepared(maps, constants, tuple(warnings), margin), facts
 
     def save_learned(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Weights that were learned from the scene, and what is said of them, for a resumed run."""

@@ -15,10 +15,10 @@ from eorestore.restorer.adaptation import adapt as adapt_model
 from eorestore.restorer.consistency import ConsistencyRows
 from eorestore.restorer.inference import Execution
 from eorestore.restorer.maps import CONSISTENCY, CONSISTENCY_LAYER, MapLayer, MapStack
-from eorestore.restorer.request import OPTICAL, settled_mask
+from eorestore.restorer.request import OPTICAL, check_margin, settled_mask
 from eorestore.restorer.restore import Restorer, load_restorer, mask_of
 from eorestore.restorer.rows import Rows, Sink
-from eorestore.restorer.scene import Scene
+from eorestore.restorer.scene import Scene, wider_mask
 from eorestore.tiling.compositing import Source
 
 
@@ -41,6 +41,7 @@ def restore_raster(
     rasters: Mapping[str, Raster],
     *,
     mask: NDArray[np.bool_] | str | None = "auto",
+    mask_margin: int = 0,
     execution: Execution | None = None,
     save: Sequence[str] = (),
     adapt: int = 0,
@@ -56,6 +57,7 @@ def restore_raster(
             do without SAR, or without one of its bands, take what there is. One that restores SAR itself takes the
             one raster that is given, whatever its keyword.
         mask: (y, x), True where a pixel is to be restored; `auto`, `csmask`; None restores every pixel.
+        mask_margin: pixels by which the mask is widened.
         execution: batch, device, precision, self-ensemble.
         save: maps to return as well: extras of the model such as `sigma`, and `consistency` (with SAR).
         adapt: steps that a copy of the network first learns from the scene's clear pixels; see `restorer.adaptation`.
@@ -85,7 +87,10 @@ def restore_raster(
     restorer.check({key: raster.bands for key, raster in rasters.items()}, names={key: key for key in rasters})
     scene = Scene(inputs, restorer.primary)
     maps = restorer.maps(save, scene)
-    found, prepared = restorer.look(scene, mask_of(scene, mask))
+    check_margin(mask, mask_margin)
+    chosen = mask_of(scene, mask)
+    chosen = None if chosen is None else wider_mask(chosen, mask_margin, size=scene.size)
+    found, prepared = restorer.look(scene, chosen)
     into = Gathered(
         repeated(rasters[restorer.primary], restorer.scale),
         (*maps.layers, *([CONSISTENCY_LAYER] if CONSISTENCY in save else ())),

@@ -31,6 +31,7 @@ def identity(request: Request, sha256: str | None, tile: int, overlap: int) -> d
         for key in (
             "model",
             "mask",
+            "mask_margin",
             "bands",
             "sar_bands",
             "s2_offset",

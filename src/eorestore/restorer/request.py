@@ -36,6 +36,7 @@ class Request:
     scale: enlargement that is asked for, where the model leaves a choice. consistent: back-project what is enlarged, so
     that shrunk again it is the input; None does it for networks; see `models.back_projection`.
     adapt: steps that a copy of the weights is trained on the scene itself, 0 for none; see `restorer.adaptation`.
+    mask_margin: pixels by which the mask is widened.
     zero_shot: enlarge the scene by a network that learns it; `model` says nothing then, see `restorer.zero_shot`.
     guide: an optical scene that helps with that, see `restorer.guided`.
     adapt_seed: of that training. save_adapted: folder for the adapted checkpoint; without it the weights are dropped.
@@ -47,6 +48,7 @@ class Request:
     model: str = "cloud"
     sar: Path | None = None
     mask: str = "auto"
+    mask_margin: int = 0
     bands: tuple[str, ...] | None = None
     sar_bands: tuple[str, ...] | None = None
     unit: Unit | None = None
@@ -89,6 +91,7 @@ class Request:
             raise UsageError(f"a batch of {self.batch}", fix="use 1 or more")
         if self.adapt < 0 or self.adapt_seed < 0:
             raise UsageError(f"adapt {self.adapt}, seed {self.adapt_seed}", fix="use whole numbers of at least 0")
+        check_margin(self.mask, self.mask_margin)
         if self.save_adapted is not None and not self.adapt:
             raise UsageError("there are no adapted weights to save", fix="add --adapt 100, or leave out --save-adapted")
         if self.tile is not None and self.tile < _LEAST_TILE:
@@ -230,7 +233,16 @@ def for_model(request: Request, inputs: Inputs, *, primary: str, model: str, sca
     if primary == MULTISPECTRAL:
         inputs = _sharpened(request, inputs)
     mask = settled_mask(request.mask, primary=primary, scale=scale)
+    check_margin(mask, request.mask_margin)
     return replace(request, mask=mask), replace(inputs, primary=primary)
+
+
+def check_margin(mask: object, margin: int) -> None:
+    """Whether a mask can be widened by `margin` pixels. Raises UsageError."""
+    if margin < 0:
+        raise UsageError(f"a mask margin of {margin}", fix="give a whole number of pixels of at least 0")
+    if margin and (mask is None or (isinstance(mask, str) and mask == "none")):
+        raise UsageError("without a mask there is nothing to widen", fix="leave out --mask-margin, or give --mask")
 
 
 def settled_mask(mask: str, *, primary: str, scale: int = 1) -> str:

@@ -15,6 +15,7 @@ from eorestore.errors import MaskError, UsageError
 from eorestore.models.catalogue import SizeRule
 from eorestore.models.checkpoint import Checkpoint, load_checkpoint
 from eorestore.models.fused_experts import Routing, whole_model
+from eorestore.models.mask_rim import missed_rim, with_wider_mask
 from eorestore.models.model import Model, Prepared, SceneSample
 from eorestore.models.table import build_model
 from eorestore.processing import Processor
@@ -34,6 +35,11 @@ from eorestore.restorer.speeds import Work
 from eorestore.restorer.stream import Stream
 from eorestore.restorer.survey import Survey, automatic_mask, network_mask, survey
 from eorestore.tiling.tiles import TilePlan
+
+_RIM_MISSED = (
+    "the mask leaves out the rim of clouds or shadows: {0} pixels beside it stay as they are, but do not count as "
+    "clear; --mask-margin {0} restores them, too"
+)
 
 logger = logging.getLogger(__name__)
 
@@ -121,8 +127,12 @@ class Restorer:
         nothing = found.mask is not None and found.masked_share == 0
         if found.sample is None or nothing:
             return found, Prepared()
+        margin = self._missed_rim(found.sample)
         with torch.inference_mode():
-            prepared = self.model.prepare(found.sample)
+            prepared = self.model.prepare(with_wider_mask(found.sample, margin))
+        if margin:
+            warnings = (*prepared.warnings, _RIM_MISSED.format(margin))
+            prepared = replace(prepared, margin=margin, warnings=warnings)
         for warning in prepared.warnings:
             logger.warning(warning)
         return found, prepared
@@ -132,7 +142,15 @@ class Restorer:
         found = survey(scene, self.processor, mask=mask, wants_sample=True, absent=self.absent(scene))
         if found.sample is None:
             raise MaskError("the scene gives no sample", fix="give a mask that leaves something clear")
-        return found.sample
+        return with_wider_mask(found.sample, self._missed_rim(found.sample))
+
+    def _missed_rim(self, sample: SceneSample) -> int:
+        """Pixels beside the mask that are not clear, for a model that doubts it."""
+        if not self.model.doubts_mask:
+            return 0
+        scaling = self.processor.inputs[self.primary]
+        pieces = ((scaling.decode(window[self.primary][0].numpy()), window["mask"]) for window in sample.windows)
+        return missed_rim([(torch.from_numpy(values)[None], mask) for values, mask in pieces])
 
     def run(
         self,

@@ -24,7 +24,7 @@ from eorestore.restorer.provenance import deviation_tags, file_facts, identity, 
 from eorestore.restorer.request import BUILT_IN_MASKS, Inputs, Request, for_model, open_inputs, open_target
 from eorestore.restorer.requirements import used_bands
 from eorestore.restorer.rows import Progress, Rows, Sink
-from eorestore.restorer.scene import MaskOfWindow, PackedMask
+from eorestore.restorer.scene import MaskOfWindow, PackedMask, wider_mask
 from eorestore.restorer.speeds import remember
 from eorestore.restorer.thumbnail import Thumbnail
 from eorestore.tiling.compositing import Source
@@ -232,8 +232,10 @@ def _mask(request: Request, inputs: Inputs) -> MaskOfWindow | None:
     if request.mask == "none":
         logger.info("mask none: every valid pixel of the scene is rewritten")
     if request.mask in BUILT_IN_MASKS:
-        return mask_of(inputs.scene, request.mask)
-    return open_mask(request.mask, inputs.optical.grid, scene=inputs.optical.path.name)
+        mask = mask_of(inputs.scene, request.mask)
+    else:
+        mask = open_mask(request.mask, inputs.optical.grid, scene=inputs.optical.path.name)
+    return None if mask is None else wider_mask(mask, request.mask_margin, size=inputs.scene.size)
 
 
 def _journal(request: Request, restorer: Restorer, target: Target, layout: Layout) -> Journal | nullcontext[None]:
@@ -281,6 +283,7 @@ def _facts(request: Request, inputs: Inputs, restorer: Restorer, learned: _Learn
         "sar_bands": used_bands(restorer.processor, inputs.bands, "sar", wanted=restorer.wanted),
         "date_gap_days": inputs.date_gap_days,
         "mask": request.mask,
+        "mask_margin": request.mask_margin,
         "masked_share": learned.masked_share,
         "valid_share": 1 - float(tally.counts[Source.NODATA] / tally.counts.sum()),
         "pixels": {source.name.lower(): int(tally.counts[source]) for source in Source},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,10 +11,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eorestore.processing.cloud_mask import widen
 from eorestore.raster import Pixels, Raster, Window
+
+_STEP = 1024
 
 MaskOfWindow = Callable[[Window], NDArray[np.bool_]]
 """A mask, bool (y, x), as a function of a window of the scene; True is to be restored."""
+
+
+def wider_mask(mask: MaskOfWindow, pixels: int, *, size: tuple[int, int]) -> MaskOfWindow:
+    """The mask of a scene of `size` (height, width), and what lies at most so many pixels beside it."""
+
+    def wider(window: Window) -> NDArray[np.bool_]:
+        around = window.grow(pixels, within=size)
+        inner = window.relative_to(around)
+        return widen(mask(around), pixels)[inner.rows, inner.columns]
+
+    return mask if pixels == 0 else wider
 
 
 class PackedMask:
@@ -35,6 +50,17 @@ class PackedMask:
         pixels = np.unpackbits(self.bits[window.rows, first:last], axis=1)
         start = window.column - first * 8
         return pixels[:, start : start + window.width].astype(bool)
+
+    def widened(self, pixels: int) -> PackedMask:
+        """The mask, and what lies at most so many pixels beside it."""
+        if pixels == 0:
+            return self
+        wider, grown = PackedMask(self.size), wider_mask(self.read, pixels, size=self.size)
+        height, width = self.size
+        for row, column in itertools.product(range(0, height, _STEP), range(0, width, _STEP)):
+            window = Window(row, column, min(_STEP, height - row), min(_STEP, width - column))
+            wider.write(window, grown(window))
+        return wider
 
     @classmethod
     def from_array(cls, mask: NDArray[np.bool_]) -> PackedMask:

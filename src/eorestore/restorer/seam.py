@@ -18,12 +18,16 @@ from eorestore.tiling.compositing import compose
 
 @dataclass(frozen=True)
 class Strip:
-    """What the reader fetched for one row of tiles: full-width rows from `window.row`, raw by keyword."""
+    """What the reader fetched for one row of tiles: full-width rows from `window.row`, raw by keyword.
+
+    mask: what is to be restored. unclear: that and what beside it does not count as clear.
+    """
 
     window: Window
     raw: Mapping[str, NDArray[Any]]
     valid: NDArray[np.bool_]
     mask: NDArray[np.bool_] | None
+    unclear: NDArray[np.bool_] | None
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class Seam:
             restored[: len(self.bands)],
             valid=held.valid,
             mask=held.mask,
+            unclear=held.unclear,
             encoding=self.encoding,
             rows=inside,
             encoded=self.encoded,
@@ -67,6 +72,7 @@ class _Held(NamedTuple):
     restored: NDArray[Any]
     valid: NDArray[np.bool_]
     mask: NDArray[np.bool_] | None
+    unclear: NDArray[np.bool_] | None
 
 
 class SeamRows:
@@ -84,8 +90,8 @@ class SeamRows:
         rows = slice(top - strip.window.row, end - strip.window.row)
         if not self.parts:
             self.top = top
-        mask = None if strip.mask is None else strip.mask[rows]
-        self.parts.append(_Held(raw[:, rows], restored, strip.valid[rows], mask))
+        mask, unclear = (None if one is None else one[rows] for one in (strip.mask, strip.unclear))
+        self.parts.append(_Held(raw[:, rows], restored, strip.valid[rows], mask, unclear))
         limit = end if end == seam.height else end - seam.margin
         if limit <= self.done:
             return
@@ -93,14 +99,15 @@ class SeamRows:
         yield seam.compose(held, slice(self.done - self.top, limit - self.top), self.done)
         self.done = limit
         keep = max(limit - seam.margin - self.top, 0)
-        mask = None if held.mask is None else held.mask[keep:]
-        left = _Held(held.raw[:, keep:].copy(), held.restored[:, keep:].copy(), held.valid[keep:], mask)
+        mask, unclear = (None if one is None else one[keep:] for one in (held.mask, held.unclear))
+        left = _Held(held.raw[:, keep:].copy(), held.restored[:, keep:].copy(), held.valid[keep:], mask, unclear)
         self.parts = [left] if left.valid.shape[0] else []
         self.top += keep
 
     def _joined(self) -> _Held:
         if len(self.parts) == 1:
             return self.parts[0]
-        raws, restoreds, valids, masks = zip(*self.parts, strict=True)
-        mask = None if masks[0] is None else np.concatenate(masks)
-        return _Held(np.concatenate(raws, axis=1), np.concatenate(restoreds, axis=1), np.concatenate(valids), mask)
+        raws, restoreds, valids, *masks = zip(*self.parts, strict=True)
+        mask, unclear = (None if ones[0] is None else np.concatenate(ones) for ones in masks)
+        raw, restored = (np.concatenate(parts, axis=1) for parts in (raws, restoreds))
+        return _Held(raw, restored, np.concatenate(valids), mask, unclear)

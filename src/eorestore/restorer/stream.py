@@ -52,6 +52,8 @@ class Stream:
         maps: MapStack = NO_MAPS,
     ) -> None:
         self.model, self.processor, self.scene, self.plan = model, processor, scene, plan
+        # what the model takes for clear may be less than what stays as it is
+        self.unclear = None if mask is None else mask.widened(prepared.margin)
         self.mask, self.prepared, self.factor, self.execution = mask, prepared, factor, execution
         self.absent, self.maps = tuple(absent), maps
         self.keywords = forward_keywords(model)
@@ -107,8 +109,8 @@ class Stream:
                 if key in self.keywords or key == self.scene.primary
             }
             valid = self.scene.optical.encoding.valid(raw[self.scene.primary])
-            mask = None if self.mask is None else self.mask.read(whole)
-            yield row, Strip(whole, raw, valid, mask)
+            mask, unclear = (None if one is None else one.read(whole) for one in (self.mask, self.unclear))
+            yield row, Strip(whole, raw, valid, mask, unclear)
 
     def _restore_row(self, row: int, strip: Strip, mosaic: Mosaic, progress: Progress | None) -> None:
         batch: list[tuple[int, Tile]] = []
@@ -184,8 +186,8 @@ class Stream:
             count = len(self.processor.inputs[key].names)
             inputs[key] = torch.full((1, count, *tile.window.size), float("nan"))
         if "mask" in self.keywords:
-            mask = np.ones(tile.window.size, bool) if strip.mask is None else strip.mask[inner.rows, inner.columns]
-            hidden = mask | ~strip.valid[inner.rows, inner.columns]
+            unclear = np.ones(strip.valid.shape, bool) if strip.unclear is None else strip.unclear
+            hidden = unclear[inner.rows, inner.columns] | ~strip.valid[inner.rows, inner.columns]
             inputs["mask"] = torch.from_numpy(hidden.astype(np.float32))[None, None]
         for name, scene_map in self.prepared.maps.items():
             inputs[name] = sample_map(scene_map, tile.window, self.factor)

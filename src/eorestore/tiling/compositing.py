@@ -40,12 +40,14 @@ def compose(
     encoding: Encoding,
     rows: slice,
     encoded: bool = False,
+    unclear: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
     """Raw result and source layer for `rows` of a block that carries up to MARGIN rows around them.
 
     raw: (band, y, x) as stored. restored: the same bands in physical units. mask: True where a pixel is to be
     replaced; None replaces every valid pixel and draws no seam. Unmasked and invalid pixels are copied bit by
     bit. No value under the mask enters the result. encoded: `restored` is raw already (without a mask only).
+    unclear: the mask and what beside it is no clear ground either, so that the seam is not measured on it.
     """
     if mask is None:
         coded = restored[:, rows] if encoded else encoding.encode(restored[:, rows])
@@ -54,6 +56,7 @@ def compose(
     result = raw[:, rows].copy()
     source = np.where(valid[rows], np.uint8(Source.OBSERVED), np.uint8(Source.NODATA))
     width = raw.shape[2]
+    unclear = mask if unclear is None else unclear
     for first in range(0, width, _COLUMNS):
         last = min(first + _COLUMNS, width)
         wanted = (mask & valid)[rows, first:last]
@@ -63,7 +66,7 @@ def compose(
         piece = restored[:, :, left:right] + membrane(
             encoding.decode(raw[:, :, left:right]),
             restored[:, :, left:right],
-            mask[:, left:right],
+            unclear[:, left:right],
             valid[:, left:right],
         )
         coded = encoding.encode(np.ascontiguousarray(piece[:, rows, first - left : last - left]))
