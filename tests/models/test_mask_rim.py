@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
-from eorestore.models.mask_rim import MOST, STEP, missed_rim, widen_mask
+from eorestore.models.mask_rim import MOST, STEP, missed_rim, widen_mask, with_wider_mask
+from eorestore.models.model import SceneSample
 
 SIDE = 96
 
@@ -82,3 +83,14 @@ def test_masks_grow_by_distance():
     assert wider.sum() == 13  # the pixels at most 2 away, of which the corners of the square are none
     assert torch.equal(widen_mask(mask, 0), mask)
     assert not widen_mask(torch.zeros(1, 1, 9, 9), 2).any()
+
+
+def test_a_coarse_overview_grows_by_whole_blocks():
+    mask = torch.zeros(1, 1, 9, 9)
+    mask[..., 4, 4] = 1
+    scene = SceneSample({"mask": mask, "sar": mask}, ({"mask": mask},), factor=3)
+    wider = with_wider_mask(scene, 4)
+    assert torch.equal(wider.overview["mask"], widen_mask(mask, 2))
+    assert torch.equal(wider.windows[0]["mask"], widen_mask(mask, 4))
+    assert wider.overview["sar"] is mask
+    assert with_wider_mask(scene, 0) is scene

@@ -153,7 +153,7 @@ def test_a_folder_that_cannot_be_made_is_a_write_error(tmp_path):
 
 def test_what_prepare_learned_comes_back_exactly(tmp_path):
     mask = np.random.default_rng(1).random((40, 17)) < 0.3
-    prepared = Prepared({"surface": torch.randn(1, 3, 4, 5)}, {"mean": torch.randn(3)}, ("beware",))
+    prepared = Prepared({"surface": torch.randn(1, 3, 4, 5)}, {"mean": torch.randn(3)}, ("beware",), margin=3)
     with Journal(tmp_path / "x.partial", LAYOUT, identity=IDENTITY, resume=False) as journal:
         assert journal.load_survey() is None
         journal.save_survey(PackedMask.from_array(mask), prepared, {"share": 1 / 3, "valid": 1.0, "factor": 2})
@@ -161,7 +161,7 @@ def test_what_prepare_learned_comes_back_exactly(tmp_path):
         assert np.array_equal(packed.bits, PackedMask.from_array(mask).bits)
         assert torch.equal(back.maps["surface"], prepared.maps["surface"])
         assert torch.equal(back.constants["mean"], prepared.constants["mean"])
-        assert back.warnings == ("beware",)
+        assert (back.warnings, back.margin) == (("beware",), 3)
         assert facts == {"share": 1 / 3, "valid": 1.0, "factor": 2}
         journal.save_survey(None, Prepared(), facts)
         assert journal.load_survey()[0] is None

@@ -12,12 +12,12 @@ import eorestore
 from eorestore.errors import UsageError
 from eorestore.models.baselines import SceneEstimate
 from eorestore.processing.cloud_mask import widen
-from eorestore.raster import Window
+from eorestore.raster import MemoryPixels, Window
 from eorestore.restorer import restore_raster
 from eorestore.restorer.request import Request
-from eorestore.restorer.restore import load_restorer
+from eorestore.restorer.restore import load_restorer, mask_of
 from eorestore.restorer.run import restore_file
-from eorestore.restorer.scene import PackedMask
+from eorestore.restorer.scene import PackedMask, Scene
 from small_scenes import make_world, read_tif, write_tif, write_world
 
 
@@ -82,6 +82,15 @@ def test_forward_is_given_the_wider_mask(world, narrow, monkeypatch):
     restore_raster("scene-estimate", scene_of(world), mask=narrow)
     assert len(seen) == 1
     assert [pixels for pixels in range(10) if np.array_equal(seen[0], widen(narrow, pixels))] == [6]
+
+
+def test_a_network_adapts_to_what_is_clear_beyond_the_rim(world, narrow):
+    restorer = load_restorer("scene-estimate", bands=world.cloudy.bands)
+    scene = Scene({key: MemoryPixels(raster) for key, raster in scene_of(world).items()}, "cloudy")
+    for mask, wider in ((narrow, widen(narrow, 6)), (world.mask, world.mask)):
+        sample = restorer.sample(scene, mask_of(scene, mask))
+        for piece in (sample.overview, *sample.windows):
+            assert np.array_equal(piece["mask"][0, 0].numpy() > 0.5, wider)
 
 
 def test_a_margin_widens_the_mask(tmp_path, world, narrow):
