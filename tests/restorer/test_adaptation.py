@@ -77,8 +77,17 @@ def test_a_network_that_knows_nothing_learns_from_the_scene(sample, monkeypatch)
     assert adapted.kept_step > 0
 
 
+def test_a_gain_too_small_to_tell_of_is_not_kept(sample, monkeypatch):
+    network = build_model("clearview", SMALL | {"start": "cloudy"}, seed=2).eval()
+    for least, kept in ((0.0, True), (5.0, False)):
+        monkeypatch.setattr(adaptation, "_LEAST_GAIN", least)
+        adapted = adapt(network, PROCESSOR, sample, steps=20, learning_rate=5e-3)
+        assert (adapted.kept_step > 0) == kept
+
+
 def test_half_the_way_is_judged_too(sample, monkeypatch):
     monkeypatch.setattr(adaptation, "_SHARES", (0.5,))
+    monkeypatch.setattr(adaptation, "_LEAST_GAIN", 0.0)
     monkeypatch.setattr(adaptation, "_SKIES", 4)
     network = build_model("clearview", SMALL | {"start": "cloudy"}, seed=2).eval()
     adapted = adapt(network, PROCESSOR, sample, steps=20, learning_rate=5e-3)

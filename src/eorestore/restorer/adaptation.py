@@ -3,10 +3,10 @@
 Internal learning, as in zero-shot super-resolution (Shocher et al. 2018), for clouds: clouds are simulated over the
 pixels that are clear, which are thereby known, and the network learns to rebuild them from what is left of the same
 scene. A quarter of the ground is never a target: skies over it decide whether, and after how many steps, the adapted
-weights are better than those that came; if they never are by more than chance and under every one of these skies,
-those that came stay. Skies over the same ground would not do, for a network that has learned this ground by heart does
-well under all of them. Half-way between old and new weights is judged, too (Wortsman et al. 2022): it gains less, and
-more surely.
+weights are better than those that came; if they never are by more than chance, by 0.2 dB in the mean and under every
+one of these skies, those that came stay. Skies over the same ground would not do, for a network that has learned this
+ground by heart does well under all of them. Half-way between old and new weights is judged, too (Wortsman et al. 2022):
+it gains less, and more surely.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ _SHRINKING = 0.85  # of cover and of clouds' size, from one fruitless draw to th
 _CHECKS = 4  # times that the held-back skies are scored
 _SHARES = (0.5, 1.0)  # of the way from the weights that came to the new ones
 _ERRORS = 2.0  # standard errors by which the held-back skies must gain, and none of them may lose
+_LEAST_GAIN = 0.2  # dB in their mean: less says nothing about the real clouds
 _LEARNING_RATE = 5e-4
 _WARMUP = 10
 _SIGMA_WEIGHT = 0.1
@@ -215,7 +216,7 @@ def _learn(
             gain = now - began
             # One lucky sky lifts the mean, and its error as well.
             sure = float(gain.mean() - _ERRORS * gain.std() / math.sqrt(len(gain)))
-            if sure > most and bool((gain > 0).all()):
+            if sure > most and gain.mean() >= _LEAST_GAIN and bool((gain > 0).all()):
                 most, best = sure, copy.deepcopy(judged.state_dict())
                 kept = _Kept(step + 1, share, kept.before, float(now.mean()))
     network.load_state_dict(best)
