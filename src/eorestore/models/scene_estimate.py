@@ -79,13 +79,12 @@ def _relaxed(surface: Tensor, known: Tensor, steps: int) -> Tensor:
 def prepare_estimate(scene: SceneSample, *, sees_cloud: bool) -> Prepared:
     """Regression on SAR, the interpolated remainder, and what the scene says of its clouds.
 
-    With `sees_cloud` it is fitted four times, and the mean of the fits counts: on the clear pixels, then also on those
-    that thin cloud, shadow and the margin of the mask let see well (models.thin_cloud), which under a broken sky are as
-    many as the clear ones. How well is well enough nobody knows, so that one fit takes few of them, one more, one most:
-    their errors differ, so that their mean errs less. The regression is fitted again only where the overview is the
-    scene itself; a larger scene has clear pixels enough. Where no pixel is clear, or hardly one, other places stand in
-    for the first fit (models.ground_prior), if their bands are these, and it is left out of the mean. Without
-    `sees_cloud` no pixel under the mask is looked at.
+    With `sees_cloud` it is fitted four times: on the clear pixels, then also on those that thin cloud, shadow and the
+    margin of the mask let see well (models.thin_cloud), which under a broken sky are as many as the clear ones. How
+    well is well enough nobody knows, so that one fit takes few of them, one more, one most: their errors differ, so
+    that the mean of these three errs less. The regression is fitted again only where the overview is the scene itself;
+    a larger scene has clear pixels enough. Where no pixel is clear, or hardly one, other places stand in for the first
+    fit (models.ground_prior), if their bands are these. Without `sees_cloud` no pixel under the mask is looked at.
 
     Maps: `surface`, the remainder (clear - explained by SAR) interpolated over the overview, and fading with depth as
     the scene's own clear pixels teach (models.depth_trust). Constants: `coefficients` of the regression
@@ -120,10 +119,17 @@ def prepare_estimate(scene: SceneSample, *, sees_cloud: bool) -> Prepared:
     unveiled = unveil(seen, explained + surface, hidden=known <= 0, veil=batched)
     observed = (seen != 0).any(dim=1, keepdim=True)
     values = torch.where(known > 0, seen, unveiled.ground)
-    fits = [] if prior is not None else [_Fit(surface, coefficients)]
-    for sure in _SURE:
-        seen_well = torch.maximum(known, ((unveiled.sureness > sure) & observed).to(known.dtype))
-        fits.append(_refitted(whole, values, seen_well, _Fit(surface, coefficients), scene.factor, prior is None))
+    fits = [
+        _refitted(
+            whole,
+            values,
+            torch.maximum(known, ((unveiled.sureness > sure) & observed).to(known.dtype)),
+            _Fit(surface, coefficients),
+            scene.factor,
+            prior is None,
+        )
+        for sure in _SURE
+    ]
     surface, coefficients = (torch.stack(parts).mean(dim=0) for parts in zip(*fits, strict=True))
     warnings = () if prior is None else ("hardly a pixel is clear: what other places look like stands in for this one",)
     return Prepared({"surface": surface}, {"coefficients": coefficients, "veil": veil.packed()}, warnings)
