@@ -63,6 +63,13 @@ def test_a_bright_white_cloud_is_found_where_it_is(level: str):
     assert not shadow.any()
 
 
+def test_a_thick_cloud_that_a_low_sun_reddens_is_cloud_to_its_core():
+    red = tuple(value * factor for value, factor in zip(CLOUD, (0.85, 0.9, 1, 1.08) + (1,) * 9, strict=True))
+    assert red[1] / red[3] < 0.85  # as red as soil
+    score = cloud_score(painted(MEADOW, (red, PATCH)))
+    assert score[PATCH.rows, PATCH.columns][3:-3, 3:-3].min() > 0.2
+
+
 @pytest.mark.parametrize("level", ["L1C", "L2A"])
 @pytest.mark.parametrize("ground", [MEADOW, SNOW, SAND, WATER], ids=["meadow", "snow", "sand", "water"])
 def test_clear_ground_is_no_cloud(level: str, ground: tuple[float, ...]):

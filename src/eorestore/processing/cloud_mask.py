@@ -2,9 +2,9 @@
 
 The score follows the rule-based detector that GLF-CR carries (Xu et al. 2022, after Meraner et al. 2020 and Zhu's
 Fmask 2012), with two terms of ours: a short-wave floor (snow is dark at 1.6 micrometres, cloud is not) and a
-blue-to-red ratio (bright soil and sand are redder than cloud). A shadow counts only where a cloud lies towards
-the sun, since dark fields and water pass every spectral test for shadow. Statistics of the shadow test are taken
-once for the scene, so that tiles agree.
+blue-to-red ratio (bright soil and sand are redder than cloud; thick cloud, which a low sun reddens, is brighter in the
+blue than they are). A shadow counts only where a cloud lies towards the sun, since dark fields and water pass every
+spectral test for shadow. Statistics of the shadow test are taken once for the scene, so that tiles agree.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def cloud_score(raster: Raster) -> NDArray[np.float32]:
         _ramp(band["B02"] + band["B03"] + band["B04"], 0.2, 0.8),
         _ramp(_ratio(band["B03"] - band["B11"], band["B03"] + band["B11"]), 0.8, 0.6),
         _ramp(band["B11"], 0.12, 0.22),
-        _ramp(_ratio(band["B02"], band["B04"]), 0.85, 0.95),
+        np.maximum(_ramp(_ratio(band["B02"], band["B04"]), 0.85, 0.95), _ramp(band["B02"], 0.4, 0.5)),
     ]
     if "B10" in band:
         terms.append(_ramp(band["B01"] + band["B10"], 0.15, 0.2))
