@@ -69,7 +69,8 @@ def read_manifest(path: Path, *, root: Path | None = None) -> tuple[SceneRow, ..
     """
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"no manifest at {path}", fix="give the path of a CSV with one scene a line")
+        way = f"give the path of a CSV with one scene a line; of SEN12MS-CR: eorestore data sen12ms-cr FOLDER -o {path}"
+        raise DataError(f"no manifest at {path}", fix=way)
     folder = path.parent if root is None else Path(root)
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file, skipinitialspace=True)

@@ -32,21 +32,23 @@ def sheet(image: Tensor, batch: Mapping[str, Tensor], *, rgb: tuple[int, ...]) -
     """The picture as (3, y, x).
 
     Input, prediction and target share the stretch from the 2nd to the 98th percentile of the target, so that they
-    can be compared; SAR has its own, of its first band.
+    can be compared: of each band where there are clouds, since air brightens blue most, otherwise of all bands. SAR has
+    its own, of its first band.
     """
     rows = []
     for item in range(image.shape[0]):
         target = _bands(batch["target"][item], rgb)
-        panels = [_stretch(_bands(shown, rgb), like=target) for shown in (image[item], batch["target"][item])]
+        limits = _limits(target, apart="cloudy" in batch)
+        panels = [_stretch(_bands(shown, rgb), *limits) for shown in (image[item], batch["target"][item])]
         if "sar" in batch:
             radar = _bands(batch["sar"][item], (0, 0, 0))
-            panels.insert(0, _stretch(radar, like=radar))
+            panels.insert(0, _stretch(radar, *_limits(radar)))
         if "low" in batch:
             low = _bands(batch["low"][item], rgb)
             times = target.shape[-1] // low.shape[-1]
-            panels.insert(0, _stretch(low.repeat(times, axis=1).repeat(times, axis=2), like=target))
+            panels.insert(0, _stretch(low.repeat(times, axis=1).repeat(times, axis=2), *limits))
         if "cloudy" in batch:
-            panels.insert(0, _stretch(_bands(batch["cloudy"][item], rgb), like=target))
+            panels.insert(0, _stretch(_bands(batch["cloudy"][item], rgb), *limits))
         rows.append(_join(panels, axis=2))
     return _join(rows, axis=1)
 
@@ -56,9 +58,13 @@ def _bands(image: Tensor, which: tuple[int, ...]) -> NDArray[np.float32]:
     return values
 
 
-def _stretch(values: NDArray[np.float32], *, like: NDArray[np.float32]) -> NDArray[np.uint8]:
-    low, high = np.nanpercentile(like, (2, 98))
-    scaled = np.nan_to_num((values - low) / max(high - low, 1e-6))
+def _limits(values: NDArray[np.float32], *, apart: bool = False) -> NDArray[np.float32]:
+    """What becomes black and what white, (2, 1, 1, 1), or (2, band, 1, 1) where each band has its own."""
+    return np.nanpercentile(values, (2, 98), axis=(1, 2) if apart else None).reshape(2, -1, 1, 1)
+
+
+def _stretch(values: NDArray[np.float32], low: NDArray[np.float32], high: NDArray[np.float32]) -> NDArray[np.uint8]:
+    scaled = np.nan_to_num((values - low) / np.maximum(high - low, 1e-6))
     grey: NDArray[np.uint8] = (255 * np.clip(scaled, 0, 1)).astype(np.uint8)
     return grey
 
