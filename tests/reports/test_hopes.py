@@ -51,6 +51,13 @@ def test_the_table_judges_what_a_study_measured(tmp_path, best) -> None:
     assert step[2] == step[4] == "not measured"
 
 
+def test_a_time_is_that_of_two_versions_of_one_size() -> None:
+    times = profile_json({"glf-cr-compact-v0": 300_000, "glf-cr-v1": 15_000_000, "glf-cr-compact-v1": 330_000})
+    found = {row[0]: row[2] for row in hope_table((), profiles=[times]).rows}
+    assert found["v1 over v0: ms at 256 pixels"].endswith("(0.33 M parameters)")
+    assert found["v2 over v1: ms at 256 pixels"] == "not measured"
+
+
 def test_without_a_study_of_the_versions_nothing_is_measured(tmp_path) -> None:
     write_study_records(tmp_path, tiny_study([StudyRow("other")], reference="other"), lambda _: 25.0)
     for studies in ((), read_sources([tmp_path]).studies):

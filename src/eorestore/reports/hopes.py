@@ -46,13 +46,13 @@ HOPES: tuple[Hope, ...] = (
     Hope("v4", "v0", TIME),
 )
 
-# The rows that are a version, by the names they have in the studies.
+# The rows that are a version, by the names they have in studies and comparisons; names of one place belong together.
 ROWS: Mapping[str, tuple[str, ...]] = {
-    "v0": ("glf-cr-v0", "v0"),
-    "v1": ("glf-cr-v1", "grid-v1"),
-    "v2": ("glf-cr-v2", "grid-v1+v2"),
-    "v3": ("glf-cr-v3", "grid-v1+v2+v3"),
-    "v4": ("glf-cr-v4", "grid-v1+v2+v3+v4"),
+    "v0": ("glf-cr-v0", "v0", "glf-cr-compact-v0"),
+    "v1": ("glf-cr-v1", "grid-v1", "glf-cr-compact-v1"),
+    "v2": ("glf-cr-v2", "grid-v1+v2", "glf-cr-compact-v2"),
+    "v3": ("glf-cr-v3", "grid-v1+v2+v3", "glf-cr-compact-v3"),
+    "v4": ("glf-cr-v4", "grid-v1+v2+v3+v4", "glf-cr-compact-v4"),
 }
 _NOTE = (
     "Differences are paired, positive where the newer version is better, with their 95 % bootstrap interval over "
@@ -66,7 +66,7 @@ _NOTE = (
 class Plan:
     """The hopes of one plan.
 
-    title: of its table. rows: the rows of studies that a version is, by the names they have there.
+    title: of its table. rows: what a version is called in studies and comparisons, in one order of sizes for all.
     measured: columns of the table: a head, and the end of the score's name; the verdict goes by the first.
     note: what the differences are.
     """
@@ -204,12 +204,12 @@ def _unit(score: str) -> str:
 
 def _time(hope: Hope, plan: Plan, profiles: Profiles) -> str | None:
     """The extra milliseconds of a pass and the ratio, with the size; None where one of the two was not timed."""
-    found = []
-    for version in (hope.version, hope.over):
-        named = (cost_of(profiles, row) for row in plan.rows[version])
-        found.append(next((profile for profile in named if at_size(profile) is not None), None))
-    new, old = (at_size(profile) for profile in found)
-    if found[0] is None or new is None or old is None:
+    for names in zip(plan.rows[hope.version], plan.rows[hope.over], strict=True):
+        profile, other = (cost_of(profiles, row) for row in names)
+        new, old = at_size(profile), at_size(other)
+        if profile is not None and new is not None and old is not None:
+            break
+    else:
         return None
     extra, ratio = new["milliseconds"] - old["milliseconds"], new["milliseconds"] / old["milliseconds"]
-    return f"{extra:+.1f} ms, {ratio:.2f} times ({found[0]['parameters'] / 1e6:.2f} M parameters)"
+    return f"{extra:+.1f} ms, {ratio:.2f} times ({profile['parameters'] / 1e6:.2f} M parameters)"
