@@ -11,19 +11,37 @@ from __future__ import annotations
 import argparse
 import time
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 import safetensors.torch
 import torch
 
 from eorestore.data.clear_scenes import read_scene
-from eorestore.data.manifest import read_manifest
+from eorestore.data.manifest import SceneRow, read_manifest
 from eorestore.experiments.record import hash_paths, make_record, write_record
 from eorestore.models.ground_prior import FILE
 from eorestore.models.scene_regression import sar_features
 from eorestore.processing.table import PROCESSORS
 
 PROCESSOR = "glf-cr-optional-cirrus"
+
+
+def fit_prior(rows: Iterable[SceneRow]) -> dict[str, torch.Tensor]:
+    """What `load_ground_prior` reads: over the clear scenes of the rows, each place with the same weight."""
+    processor = PROCESSORS[PROCESSOR]()
+    pixels = defaultdict(list)
+    for row in rows:
+        optical, sar, _ = read_scene(row)
+        bands, radar = (torch.from_numpy(processor.encode_one(*one)) for one in (("cloudy", optical), ("sar", sar)))
+        both = torch.cat([sar_features(radar[None])[0], bands])
+        pixels[row.place].append(both[:, torch.from_numpy(optical.valid)].double())
+    places = [torch.cat(found, dim=1) for found in pixels.values()]
+    mean = torch.stack([found.mean(dim=1) for found in places]).mean(dim=0)
+    apart = [found - mean[:, None] for found in places]
+    covariance = torch.stack([found @ found.T / found.shape[1] for found in apart]).mean(dim=0)
+    count = len(processor.inputs["cloudy"].names)
+    return {"mean": mean.float(), "covariance": covariance.float(), "bands": torch.tensor(count)}
 
 
 def main() -> None:
@@ -35,32 +53,20 @@ def main() -> None:
     parser.add_argument("--record", type=Path, default=Path("results/ground-prior.json"))
     options = parser.parse_args()
     started = time.perf_counter()
-    processor = PROCESSORS[PROCESSOR]()
     rows = [row for row in read_manifest(options.manifest, root=options.root.resolve()) if row.split != "test"]
-    pixels = defaultdict(list)
-    for row in rows:
-        optical, sar, _ = read_scene(row)
-        bands, radar = (torch.from_numpy(processor.encode_one(*one)) for one in (("cloudy", optical), ("sar", sar)))
-        both = torch.cat([sar_features(radar[None])[0], bands])
-        pixels[row.place].append(both[:, torch.from_numpy(optical.valid)].double())
-    places = {place: torch.cat(found, dim=1) for place, found in pixels.items()}
-    mean = torch.stack([found.mean(dim=1) for found in places.values()]).mean(dim=0)
-    apart = [found - mean[:, None] for found in places.values()]
-    covariance = torch.stack([found @ found.T / found.shape[1] for found in apart]).mean(dim=0)
-    count = len(processor.inputs["cloudy"].names)
+    stored = fit_prior(rows)
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    stored = {"mean": mean.float(), "covariance": covariance.float(), "bands": torch.tensor(count)}
     safetensors.torch.save_file(stored, options.out)
-    names = processor.inputs["cloudy"].names
-    deviation = covariance.diagonal().sqrt()[-count:]
+    names = PROCESSORS[PROCESSOR]().inputs["cloudy"].names
+    mean, deviation = (found[-len(names) :] for found in (stored["mean"], stored["covariance"].diagonal().sqrt()))
     record = make_record(
         "ground-prior",
         "public-places",
-        config={"processor": PROCESSOR, "places": sorted(places)},
+        config={"processor": PROCESSOR, "places": sorted({row.place for row in rows})},
         scores={
             "columns": ["band", "mean reflectance", "standard deviation"],
             "rows": [
-                [name, round(float(mean[index - count]), 4), round(float(deviation[index]), 4)]
+                [name, round(float(mean[index]), 4), round(float(deviation[index]), 4)]
                 for index, name in enumerate(names)
             ],
         },

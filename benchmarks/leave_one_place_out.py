@@ -1,6 +1,7 @@
 """Trains a preset once for every place, without that place, and scores it there beside the baselines.
 
-The last checkpoint is taken, so that the place that is left out chooses nothing. With --adapt the network is scored
+The last checkpoint is taken, so that the place that is left out chooses nothing, and what ground looks like elsewhere
+(models/ground_prior.py) is fitted without it. With --adapt the network is scored
 adapted to each scene, too. Where it gives sigma, the coverage of its 90 % interval is reported by place, with factors
 fitted on the places that the other folds left out. Prints the table and writes results/cloud-places.json. Folds that
 are finished are not trained again; a broken one goes on.
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.torch
+from fit_ground_prior import fit_prior
 
 from eorestore.config import RunConfig, load_config
 from eorestore.data.manifest import SceneRow, read_manifest
@@ -27,6 +30,7 @@ from eorestore.experiments.cases import SimulatedSkies
 from eorestore.experiments.evaluate import ADAPTED, evaluate
 from eorestore.experiments.record import hash_paths, make_record, write_record
 from eorestore.experiments.training_run import train
+from eorestore.models import ground_prior
 from eorestore.models.checkpoint import load_checkpoint
 
 BASELINES = ("identity", "band-mean", "inpaint", "sar-regression")
@@ -92,6 +96,9 @@ def main() -> None:
     for place in dict.fromkeys(row.place for row in rows):
         manifest = options.folder / f"without-{place}.csv"
         write_fold(rows, place, manifest)
+        ground_prior.FILE = manifest.with_suffix(".safetensors")
+        elsewhere = fit_prior(row for row in rows if row.place != place)
+        safetensors.torch.save_file(elsewhere, ground_prior.FILE)
         checkpoint = train_fold(config, manifest, options.folder)
         models = [str(checkpoint), START, *BASELINES]
         scored = evaluate(

@@ -4,9 +4,11 @@ import pytest
 import torch
 
 from eorestore.models import thin_cloud
-from eorestore.models.thin_cloud import Unveiled, Veil, learn_path, learn_veil
+from eorestore.models.ground_prior import load_ground_prior
+from eorestore.models.thin_cloud import Unveiled, learn_path
+from eorestore.models.veil import NEVER, OPAQUE, Veil, tables
 
-USUAL = torch.tensor(thin_cloud._PATH)
+USUAL = tables(torch.zeros(13)).path
 
 
 def scene(*, seed: int = 0, size: int = 24):
@@ -16,10 +18,11 @@ def scene(*, seed: int = 0, size: int = 24):
     field = torch.randn(1, 4, size, size, generator=generator) * 0.03
     ground = 0.2 + torch.einsum("cf,bfyx->bcyx", mixing, field)
     estimate = torch.full_like(ground, 0.2)
-    spectrum = torch.tensor(thin_cloud._THICK_CLOUD)[None]
+    spectrum = torch.tensor(OPAQUE)[None]
     covariance = (mixing @ mixing.T)[None] * 0.03**2 / 0.3
     path = 0.7 * USUAL[None]
-    return ground, estimate, Veil(spectrum, torch.full((1, 13), 0.2), path, covariance, torch.tensor([0.3]))
+    level, never = torch.full((1, 13), 0.2), torch.tensor([NEVER])
+    return ground, estimate, Veil(spectrum, level, path, covariance, torch.tensor([0.3]), covariance, never)
 
 
 def unveil(cloudy, estimate, *, veil) -> Unveiled:
@@ -53,7 +56,7 @@ def test_any_depth_of_shadow_leaves_the_brightness_of_the_ground(shade):
     ground = ground + 0.015 * torch.randn(ground.shape, generator=generator)
     veil = veil._replace(covariance=veil.covariance + 0.015**2 * torch.eye(13))
     air = veil.path[0][:, None, None]
-    light = 1 - shade * torch.tensor(thin_cloud._DEPTH)[:, None, None]
+    light = 1 - shade * tables(torch.zeros(13)).depth[:, None, None]
     restored, _, _ = unveil(air + light * (ground - air), estimate, veil=veil)
     error = restored - ground
     assert abs(float(error.mean() / ground.mean())) < 0.01
@@ -66,7 +69,7 @@ def shaded(path, *, size: int = 64):
     own = 0.015  # what each band has for itself
     ground = ground + own * torch.randn(ground.shape, generator=torch.Generator().manual_seed(1))
     veil = veil._replace(covariance=veil.covariance + own**2 * torch.eye(13))
-    shade = torch.linspace(0.2, 0.75, size // 2) * torch.tensor(thin_cloud._DEPTH)[:, None]
+    shade = torch.linspace(0.2, 0.75, size // 2) * tables(torch.zeros(13)).depth[:, None]
     path = path[:, None, None]
     cloudy, hidden = ground.clone(), torch.zeros_like(ground[:, :1], dtype=torch.bool)
     cloudy[..., : size // 2] = path + (1 - shade[:, None]) * (ground[..., : size // 2] - path)
@@ -110,14 +113,6 @@ def test_pixels_without_observation_say_nothing_of_the_path():
     torch.testing.assert_close(learned.path, without.path)
 
 
-def test_a_veil_is_packed_and_unpacked():
-    *_, veil = scene()
-    packed = veil.packed()
-    assert packed.shape == (1, 17, 13)
-    for one, other in zip(veil, Veil.unpacked(packed), strict=True):
-        assert torch.equal(one, other)
-
-
 def test_pixels_outside_the_mask_are_as_observed():
     ground, estimate, veil = scene()
     hidden = torch.zeros_like(ground[:, :1], dtype=torch.bool)
@@ -145,11 +140,39 @@ def test_bands_of_another_sensor_are_unveiled_too():
     four = [1, 2, 3, 7]
     small = Veil(
         veil.spectrum[:, four], veil.ground[:, four], 0 * veil.path[:, four], veil.covariance[:, four][:, :, four],
-        veil.trust,
+        veil.trust, veil.covariance[:, four][:, :, four], veil.strange,
     )  # fmt: skip
     cloudy = 0.8 * ground[:, four] + 0.2 * small.spectrum[..., None, None]
     restored, _, _ = unveil(cloudy, estimate[:, four], veil=small)
     assert (restored - ground[:, four]).square().mean() < 0.7 * (estimate - ground)[:, four].square().mean()
+
+
+WATER = torch.tensor([0.12, 0.09, 0.07, 0.05, 0.04, 0.04, 0.04, 0.03, 0.03, 0.01, 0.001, 0.02, 0.01])
+
+
+@pytest.mark.parametrize("shade", [0.5, 0.7])
+def test_land_in_shadow_is_seen_where_all_that_is_clear_is_water(shade):
+    _, estimate, veil = scene()
+    prior = load_ground_prior(13, 6)
+    land, elsewhere = prior.mean[-13:].float(), prior.covariance[None, -13:, -13:].float()
+    water, light = WATER[:, None, None].expand_as(estimate), 1 - shade * tables(land).depth
+    shaded = (veil.path[0] + light * (land - veil.path[0]))[None, :, None, None].expand_as(water)
+    calm = veil._replace(covariance=0.01**2 * torch.eye(13)[None], ground=WATER[None], elsewhere=elsewhere)
+    errors = []
+    for odds in (7.0, NEVER):
+        restored = unveil(shaded, water, veil=calm._replace(strange=torch.tensor([odds]))).ground
+        errors.append((restored - land[:, None, None]).square().mean().sqrt())
+    assert errors[0] < 0.01
+    assert errors[1] > 0.1
+
+
+def test_strange_ground_changes_nothing_under_an_opaque_cloud_nor_where_clear_pixels_tell_all():
+    ground, estimate, veil = scene()
+    opaque = veil.spectrum[..., None, None].expand_as(ground)
+    odd = veil._replace(elsewhere=veil.covariance + 0.1**2 * torch.eye(13), strange=torch.tensor([7.0]))
+    for cloudy in (opaque, 0.8 * ground + 0.2 * opaque):
+        found, before = (unveil(cloudy, estimate, veil=one).ground for one in (odd, veil))
+        assert (found - before).abs().max() < 0.01
 
 
 def test_under_an_opaque_cloud_the_estimate_stays():
@@ -158,35 +181,6 @@ def test_under_an_opaque_cloud_the_estimate_stays():
     restored, share, _ = unveil(cloudy, estimate, veil=veil)
     assert (restored - estimate).abs().max() < 0.02
     assert float(share.mean()) < 0.3
-
-
-def test_a_scene_without_thick_cloud_gets_the_published_spectrum():
-    ground, estimate, _ = scene()
-    mask = torch.zeros(1, 1, 24, 24)
-    mask[..., :12] = 1
-    veil = learn_veil([(ground, estimate, mask)])
-    assert torch.allclose(veil.spectrum, torch.tensor(thin_cloud._THICK_CLOUD))
-
-
-def test_the_spectrum_is_that_of_the_brightest_masked_pixels():
-    ground, estimate, _ = scene()
-    cloudy, mask = ground.clone(), torch.zeros(1, 1, 24, 24)
-    mask[..., :12] = 1
-    own = torch.tensor(thin_cloud._THICK_CLOUD) * 1.1
-    cloudy[..., :4] = own[None, :, None, None]
-    veil = learn_veil([(cloudy, estimate, mask)])
-    assert torch.allclose(veil.spectrum, own, atol=1e-4)
-
-
-def test_statistics_come_from_clear_pixels_alone():
-    ground, estimate, _ = scene()
-    mask = torch.zeros(1, 1, 24, 24)
-    mask[..., :12] = 1
-    one, other = ground.clone(), ground.clone()
-    other[..., :12] = 0.9
-    first, second = (learn_veil([(cloudy, estimate, mask)]) for cloudy in (one, other))
-    assert torch.equal(first.covariance, second.covariance)
-    assert torch.equal(first.ground, second.ground)
 
 
 def test_one_scene_serves_a_batch_of_its_tiles():

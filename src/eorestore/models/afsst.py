@@ -155,7 +155,7 @@ class AFSST(Model):
             surface: (batch, bands, y, x), the interpolation that `prepare` found; as all that follow, used with
                 `start="estimate"`.
             coefficients: (batch, feature + 1, bands), the SAR regression.
-            veil: (batch, bands + 4, bands), clouds and ground of the scene, with `sees_cloud`.
+            veil: (batch, 2 bands + 5, bands), clouds and ground of the scene, with `sees_cloud`.
 
         Returns:
             The image (batch, bands, y, x), in no way limited to the range of the input, and with `tfusion` the map

@@ -14,7 +14,8 @@ from eorestore.errors import MaskError
 from eorestore.models.model import Model, Output, Prepared, SceneSample, Settings
 from eorestore.models.scene_estimate import estimate, interpolate, prepare_estimate
 from eorestore.models.scene_regression import REACH, apply_regression, fit_regression, sar_features
-from eorestore.models.thin_cloud import Veil, unveil
+from eorestore.models.thin_cloud import unveil
+from eorestore.models.veil import Veil
 
 
 @dataclass(frozen=True)

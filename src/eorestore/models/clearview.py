@@ -125,7 +125,7 @@ class Clearview(Model):
             mask: (batch, 1, y, x), 1 where a pixel is to be restored, else 0.
             surface: (batch, bands, y, x), the interpolation that `prepare` found, as all that follow.
             coefficients: (batch, feature + 1, bands), the SAR regression.
-            veil: (batch, bands + 4, bands), clouds and ground of the scene, with `sees_cloud`.
+            veil: (batch, 2 bands + 5, bands), clouds and ground of the scene, with `sees_cloud`.
 
         Returns:
             The image (batch, bands, y, x), in no way limited to the range of the input, with `sigma` and `gate`.

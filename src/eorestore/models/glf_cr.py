@@ -196,7 +196,7 @@ class GLFCR(Model):
             estimate: (batch, bands, y, x), read under the mask. Not used with `start="cloudy"`.
             surface: the interpolation that `prepare` found; makes the estimate where none is given.
             coefficients: the SAR regression that `prepare` found; makes the estimate where none is given.
-            veil: (batch, bands + 4, bands), clouds and ground of the scene, with `sees_cloud`.
+            veil: (batch, 2 bands + 5, bands), clouds and ground of the scene, with `sees_cloud`.
 
         Returns:
             The image (batch, bands, y, x), in no way limited to the range of the input; with `texture` the extra

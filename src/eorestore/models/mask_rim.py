@@ -23,7 +23,7 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 from torch import Tensor
 
 from eorestore.models.model import SceneSample
-from eorestore.models.thin_cloud import towards_cloud_and_shadow
+from eorestore.models.veil import towards_cloud_and_shadow
 
 STEP, MOST = 3, 9  # pixels: by how much a mask grows at once, and at most
 _BESIDE, _AWAY = 2.0, (4.0, 10.0)  # pixels from the mask: what is looked at, and what it is compared with

@@ -18,7 +18,8 @@ from eorestore.models.depth_trust import depth_of, trust_by_depth, trust_map
 from eorestore.models.ground_prior import GroundPrior, load_ground_prior
 from eorestore.models.model import Prepared, SceneSample
 from eorestore.models.scene_regression import SIGMAS, fit_ground, ground_from_sar, sar_features, widened
-from eorestore.models.thin_cloud import Veil, guess_veil, learn_path, learn_veil, unveil
+from eorestore.models.thin_cloud import learn_path, unveil
+from eorestore.models.veil import Veil, expect_strange_ground, guess_veil, learn_veil
 
 _LEAST_CLEAR = 100  # pixels, below which other places stand in
 _RELAXATIONS = (4, 8, 16, 30)  # from the finest level on; the last for all coarser ones
@@ -88,7 +89,7 @@ def prepare_estimate(scene: SceneSample, *, sees_cloud: bool) -> Prepared:
 
     Maps: `surface`, the remainder (clear - explained by SAR) interpolated over the overview, and fading with depth as
     the scene's own clear pixels teach (models.depth_trust). Constants: `coefficients` of the regression
-    (models.scene_regression); `veil`, a packed `thin_cloud.Veil`. Raises MaskError.
+    (models.scene_regression); `veil`, a packed `veil.Veil`. Raises MaskError.
     """
     features = [sar_features(window["sar"]) for window in scene.windows]
     pieces = [(one, window["cloudy"], window["mask"]) for one, window in zip(features, scene.windows, strict=True)]
@@ -103,11 +104,14 @@ def prepare_estimate(scene: SceneSample, *, sees_cloud: bool) -> Prepared:
         if not sees_cloud:
             return Prepared({"surface": surface}, {"coefficients": coefficients})
         veil = learn_veil([(cloudy, ground_from_sar(one, coefficients), mask) for one, cloudy, mask in pieces])
+        elsewhere = load_ground_prior(bands=seen.shape[1], features=whole.shape[1])
+        if elsewhere is not None:
+            _, left = elsewhere.regression(seen.shape[1], _present(scene))
+            veil = expect_strange_ground(veil, elsewhere=left, clear=float(known.sum()) * scene.factor**2)
         first_trust = _FIRST_TRUST
     else:
         first_trust = 1.0  # of other places' spread; what is refitted on this scene is not known to be better
-        present = torch.stack([window["sar"].isfinite().any(dim=-1).any(dim=-1)[0] for window in scene.windows])
-        linear, left = prior.regression(seen.shape[1], present.any(dim=0).repeat(1 + len(SIGMAS)))
+        linear, left = prior.regression(seen.shape[1], _present(scene))
         coefficients = widened(linear)
         explained = ground_from_sar(whole, coefficients)
         surface, known = torch.zeros_like(seen), torch.zeros_like(known)
@@ -148,6 +152,12 @@ def _refitted(features: Tensor, values: Tensor, known: Tensor, first: _Fit, fact
     if not clear and not bool(known.any()):
         return _Fit(first.surface, coefficients)
     return _Fit(_surface(values - ground_from_sar(features, coefficients), known), coefficients)
+
+
+def _present(scene: SceneSample) -> Tensor:
+    """Which SAR features (feature,) the scene has."""
+    bands = torch.stack([window["sar"].isfinite().any(dim=-1).any(dim=-1)[0] for window in scene.windows])
+    return bands.any(dim=0).repeat(1 + len(SIGMAS))
 
 
 def _prior_where_needed(pieces: Sequence[tuple[Tensor, Tensor, Tensor]]) -> GroundPrior | None:

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from eorestore.errors import UsageError
 from eorestore.models import scene_estimate
-from eorestore.models.thin_cloud import Veil, unveil
+from eorestore.models.thin_cloud import unveil
+from eorestore.models.veil import Veil
 
 _LEAST_SPREAD = 0.004  # reflectance
 _MOST_BEYOND = 32.0  # spreads
@@ -57,7 +58,7 @@ def start_from_estimate(
         estimate: (batch, band, y, x); without it `surface` and `coefficients` of `prepare_estimate` make it.
         surface: (batch, band, y, x).
         coefficients: (batch, feature + 1, band).
-        veil: (batch, band + 4, band), a packed `thin_cloud.Veil`, with `sees_cloud`.
+        veil: (batch, 2 band + 5, band), a packed `veil.Veil`, with `sees_cloud`.
 
     Raises:
         UsageError: something is missing.

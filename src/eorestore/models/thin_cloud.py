@@ -11,6 +11,8 @@ with ground ~ N(estimate, covariance of the scene's clear pixels around their es
 darker in the short-wave infrared, and every band has noise in proportion to what is hidden. For every pair (t, s) of a
 grid the posterior mean of the ground is a linear function of the observation; the result is their mean, weighted by how
 well each pair explains the pixel. Under an opaque cloud it is the estimate. A pixel knows nothing of its neighbours.
+Where little of a scene is clear, every pair that lets something through stands there twice, the second time with the
+wider covariance of other places and small odds (`veil.expect_strange_ground`).
 
 Cloud colours spread half as much again as in `data.cloud_simulation`, and usual path and depth of shadows are the same
 there (raster.sky): scores under simulated clouds may flatter this model, which knows how they were made.
@@ -23,24 +25,21 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from eorestore.raster import SENTINEL2_L1C
-from eorestore.raster.sky import PATH, THICK_CLOUD, shadow_depth
+from eorestore.models.veil import NEVER, PATH_SHARE, PATH_SPREAD, Veil, tables, usual_path
 
 OPACITIES = (0.0, 0.1, 0.2, 0.35, 0.55, 0.8, 1.0)  # t
 SHADES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75)  # s where the sky above is open
 _VEILED_SHADES = (0.0, 0.35, 0.7)  # s where a cloud lies above, too
-TRUST = 0.3  # inside a hole the estimate is better than a regression on SAR alone
 _NOISE = 0.002
 _BRIGHTNESS, _BRIGHTNESS_SPREAD, _LEAST_BRIGHTNESS_SPREAD = 0.87, 0.13, 0.003
 _SHADE_NOISE, _LIGHT_NOISE = 0.02, 0.01  # of the ground's light that shadow takes; of all that is hidden
 _STEP, _VEILED_STEP = 0.04, 0.1  # spread of s around a value of the grid, under open sky and below a cloud
-_PATH_SHARE, _PATH_SPREAD = 0.7, 0.4  # of the table's path: mean, and spread that all bands share
 _PATH_OWN, _PATH_LEAST = 0.35, 0.005  # spread that each band has for itself, of the table's path and as reflectance
 _PATH_PASSES = 2
 _LIKE_ONE = 1000.0  # neighbouring pixels in shadow that tell of the path no more than one: their ground is alike
@@ -48,20 +47,7 @@ _PATH_PIXELS = 4000
 _ICE_SPREAD = 0.5
 _OPAQUE_FIRST, _CLEAR_LAST = 3.0, 2.0  # log odds for an opaque cloud, and against a pixel under the mask being clear
 _SHADED = -0.7  # log odds of one shade under open sky, of which the grid has many
-_VISIBLE = slice(1, 4)
-_GREY_CLOUD = 0.55  # of bands that are not Sentinel-2's thirteen, where no thick cloud is in the scene
-_BRIGHT_SHARE, _BRIGHT_ENOUGH = 0.05, 0.35
 _PIXELS = 65536  # at a time: about 100 MB
-
-# Of the thirteen bands of Sentinel-2: thick cloud; what shadow takes; noise of a cloud's colour in proportion to it;
-# where ice differs from water, in proportion to the cloud; noise of the cirrus band; path reflectance of hazy air.
-_THICK_CLOUD = tuple(round(sum(pair) / 2, 4) for pair in THICK_CLOUD.values())
-_DEPTH = tuple(round(shadow_depth(band.wavelength or 1.0), 3) for band in SENTINEL2_L1C)
-_COLOUR = (0.15, 0.075, 0.06, 0.06, 0.06, 0.06, 0.06, 0.06, 0.06, 0.525, 4.5, 0.105, 0.135)
-_ICE = (0.0,) * 9 + (0.8, 0.0, -0.4, -0.45)
-_CIRRUS = (0.0,) * 10 + (0.1, 0.0, 0.0)
-_PATH = tuple(PATH.values())
-_ELSEWHERE = (0.88, 0.07, 0.0, 0.0, 0.04)  # the same of any band of another sensor
 
 
 class Unveiled(NamedTuple):
@@ -74,31 +60,6 @@ class Unveiled(NamedTuple):
     ground: Tensor
     seen: Tensor
     sureness: Tensor
-
-
-class Veil(NamedTuple):
-    """What a scene says of its clouds and its ground.
-
-    spectrum: of its thick cloud (band,). ground: mean (band,) of clear pixels. path: reflectance (band,) that its
-    shadows do not darken. covariance: (band, band) of the clear pixels around what SAR explains of them. trust: (),
-    share of the covariance that the estimate may be wrong by. Any number of axes may stand in front.
-    """
-
-    spectrum: Tensor
-    ground: Tensor
-    path: Tensor
-    covariance: Tensor
-    trust: Tensor
-
-    def packed(self) -> Tensor:
-        """All of it as one tensor (band + 4, band), for `unpacked`."""
-        trust = self.trust[..., None].expand_as(self.ground)
-        return torch.cat([torch.stack([self.spectrum, self.ground, self.path, trust], dim=-2), self.covariance], dim=-2)
-
-    @classmethod
-    def unpacked(cls, packed: Tensor) -> Veil:
-        """The veil that `packed` made."""
-        return cls(packed[..., 0, :], packed[..., 1, :], packed[..., 2, :], packed[..., 4:, :], packed[..., 3, 0])
 
 
 class _Layers(NamedTuple):
@@ -132,35 +93,6 @@ class _Pairs(NamedTuple):
     sureness: Tensor
 
 
-def learn_veil(pieces: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Veil:
-    """From (cloudy, explained, mask) pieces, each (1, band, y, x) normalised reflectance.
-
-    The spectrum is the mean of the brightest masked pixels where they are bright enough to be thick cloud, else the
-    published one. The path is a typical one, and no more than dark ground leaves room for.
-    """
-    hidden, clear, errors = [], [], []
-    for cloudy, explained, mask in pieces:
-        under = mask[:, 0] > 0.5
-        hidden.append(cloudy.movedim(1, -1)[under])
-        clear.append(cloudy.movedim(1, -1)[~under])
-        errors.append((cloudy - explained).movedim(1, -1)[~under])
-    error = torch.cat(errors)
-    centred = error - error.mean(dim=0)
-    covariance = centred.T @ centred / max(len(error) - 1, 1)
-    return guess_veil(torch.cat(hidden), ground=torch.cat(clear).mean(dim=0), covariance=covariance)
-
-
-def guess_veil(hidden: Tensor, *, ground: Tensor, covariance: Tensor, trust: float = TRUST) -> Veil:
-    """A veil before the air is known: the spectrum from hidden pixels (pixel, band), the path a usual one."""
-    path = _PATH_SHARE * _usual_path(ground, covariance)
-    return Veil(_spectrum(hidden), ground, path, covariance, ground.new_tensor(trust))
-
-
-def towards_cloud_and_shadow(hidden: Tensor, *, ground: Tensor) -> Tensor:
-    """(band, 2): what a thick cloud, and full shadow, would add to `ground` (band,); hidden: (pixel, band)."""
-    return torch.stack([_spectrum(hidden) - ground, -_tables(ground)[0] * ground], dim=1)
-
-
 @torch.no_grad()
 def learn_path(cloudy: Tensor, estimate: Tensor, *, hidden: Tensor, veil: Veil, factor: int = 1) -> Veil:
     """The veil with the path that the scene's own shadows show.
@@ -184,14 +116,14 @@ def learn_path(cloudy: Tensor, estimate: Tensor, *, hidden: Tensor, veil: Veil, 
     observed, guess = observed[seen][::every], guess[seen][::every]
     exact = Veil(*(part.double() for part in veil))
     layers = _layers(exact)
-    usual = _usual_path(exact.ground, exact.covariance)
-    shared = _PATH_SPREAD * usual
+    usual = usual_path(exact.ground, exact.covariance)
+    shared = PATH_SPREAD * usual
     precision = torch.linalg.inv(torch.diag((_PATH_OWN * usual + _PATH_LEAST) ** 2) + torch.outer(shared, shared))
     weighed = exact.covariance * layers.light[:, :, None] * layers.light[:, None, :] + layers.noise
     counts = layers.scattering[:, :, None] * torch.linalg.inv(weighed)
-    start = precision @ (_PATH_SHARE * usual)
+    start = precision @ (PATH_SHARE * usual)
     for _ in range(_PATH_PASSES):
-        pairs = _all_pairs(exact, dtype=torch.float32)
+        pairs = _pairs(exact, dtype=torch.float32)
         shares = torch.cat([_shares(*piece, pairs) for piece in _in_pieces(observed.float(), guess.float())]).double()
         total = shares.sum(dim=0)[:, None]
         left = shares.T @ observed.double() - layers.light * (shares.T @ guess.double())
@@ -265,23 +197,10 @@ def _apply(matrix: Tensor, offset: Tensor, both: Tensor) -> Tensor:
     return flat.view(-1, count, bands)
 
 
-def _tables(cloud: Tensor) -> tuple[Tensor, ...]:
-    """_DEPTH, _COLOUR, _ICE, _CIRRUS and _PATH for as many bands as `cloud` (band,) has."""
-    tables: tuple[tuple[float, ...], ...] = (_DEPTH, _COLOUR, _ICE, _CIRRUS, _PATH)
-    if len(cloud) != len(_THICK_CLOUD):
-        tables = tuple((value,) * len(cloud) for value in _ELSEWHERE)
-    return tuple(cloud.new_tensor(table) for table in tables)
-
-
-def _usual_path(ground: Tensor, covariance: Tensor) -> Tensor:
-    """The table's path where ground (band,) is bright enough: dark ground says how much there is at most."""
-    return torch.minimum(_tables(ground)[-1], (ground - covariance.diagonal().sqrt()).clamp_min(0))
-
-
 def _layers(veil: Veil) -> _Layers:
     """Of one scene, whose veil is in double precision."""
     cloud, ground = veil.spectrum, veil.ground
-    depth, colour, ice, cirrus, _ = _tables(cloud)
+    depth, colour, ice, cirrus, _ = tables(cloud)
     veiled = itertools.product(OPACITIES[1:-1], _VEILED_SHADES)
     grid = [*((OPACITIES[0], shade) for shade in SHADES), *veiled, (OPACITIES[-1], 0.0)]
     opacity, shade = cloud.new_tensor(grid).T[:, :, None]
@@ -305,10 +224,22 @@ def _layers(veil: Veil) -> _Layers:
 
 
 def _all_pairs(veil: Veil, *, dtype: torch.dtype) -> _Pairs:
+    """Of one scene, whose veil is in double precision; those of strange ground last, if it is expected."""
+    known = _pairs(veil, dtype=dtype)
+    if veil.strange.is_meta or float(veil.strange) >= NEVER:
+        return known
+    strange = _pairs(veil._replace(covariance=veil.elsewhere, trust=torch.ones_like(veil.trust)), dtype=dtype)
+    # Under an opaque cloud there is nothing to tell them apart by.
+    strange = _Pairs(*(part[:-1] for part in strange))
+    strange = strange._replace(size=strange.size + 2 * veil.strange.to(dtype))
+    return _Pairs(*(torch.cat(both) for both in zip(known, strange, strict=True)))
+
+
+def _pairs(veil: Veil, *, dtype: torch.dtype) -> _Pairs:
     """Of one scene, whose veil is in double precision."""
     light, lit, scattering, noise, prior = _layers(veil)
     covariance = veil.trust * veil.covariance
-    hazy = _PATH_SPREAD * scattering * _usual_path(veil.ground, veil.covariance)
+    hazy = PATH_SPREAD * scattering * usual_path(veil.ground, veil.covariance)
     spread = light[:, :, None] * covariance * light[:, None, :] + noise + hazy[:, :, None] * hazy[:, None, :]
     factor = torch.linalg.cholesky(spread)
     whitening = torch.linalg.inv(factor)
@@ -327,14 +258,3 @@ def _all_pairs(veil: Veil, *, dtype: torch.dtype) -> _Pairs:
         sureness,
     )
     return _Pairs(*(part.to(dtype) for part in parts))
-
-
-def _spectrum(pixels: Tensor) -> Tensor:
-    sentinel2 = pixels.shape[1] == len(_THICK_CLOUD)
-    published = pixels.new_tensor(_THICK_CLOUD) if sentinel2 else pixels.new_full(pixels.shape[1:], _GREY_CLOUD)
-    if len(pixels) == 0:
-        return published
-    brightness = pixels[:, _VISIBLE if sentinel2 else slice(None)].mean(dim=1)
-    limit = torch.quantile(brightness[:: max(1, len(brightness) // 100_000)], 1 - _BRIGHT_SHARE)
-    bright = pixels[brightness >= limit.clamp_min(_BRIGHT_ENOUGH)]
-    return bright.mean(dim=0) if len(bright) >= 20 else published
