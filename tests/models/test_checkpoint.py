@@ -3,10 +3,13 @@
 import json
 import pickle
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
+import eorestore
 from eorestore.errors import CheckpointError, ConfigError, UnknownNameError, UsageError, WriteError
 from eorestore.models.checkpoint import check_checkpoint, load_checkpoint, save_checkpoint, write_calibration
 from eorestore.models.glf_cr import GLFCR, GLFCRSettings
@@ -14,6 +17,7 @@ from eorestore.models.parts import example_inputs
 from eorestore.models.settings import settings_from_dict, settings_to_dict
 from eorestore.processing.processor import glf_cr_processor
 
+SHIPPED = sorted((Path(eorestore.__file__).parent / "weights").glob("*/config.json"))
 SETTINGS = GLFCRSettings(channels=8, growth=8, blocks=1, layers=2, heads=2, window=4, head_channels=4)
 
 
@@ -94,6 +98,22 @@ def test_an_example_that_comes_out_differently_is_an_error(tmp_path, model):
     (other / "example.safetensors").write_bytes((good / "example.safetensors").read_bytes())
     with pytest.raises(CheckpointError, match=r"the example comes out 0\.01 away"):
         check_checkpoint(other)
+
+
+def test_an_example_that_does_not_fit_the_model_is_an_error_in_one_line(tmp_path, model):
+    folder = save(tmp_path / "old", model)
+    path = folder / "example.safetensors"
+    stored = safetensors.torch.load_file(path)
+    name = next(name for name in stored if name.startswith("input."))
+    safetensors.torch.save_file(stored | {name: stored[name][:, :1]}, path)
+    with pytest.raises(CheckpointError, match="is of another version") as caught:
+        check_checkpoint(folder)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("folder", SHIPPED, ids=lambda path: path.parent.name)
+def test_every_shipped_model_gives_its_example(folder):
+    assert check_checkpoint(folder.parent).example_error is not None
 
 
 def test_a_folder_without_an_example_is_checked_by_hash_alone(tmp_path, model):

@@ -219,7 +219,7 @@ def check_checkpoint(folder: Path | str) -> CheckReport:
     """Load the checkpoint and compute its example again.
 
     Raises:
-        CheckpointError: as `load_checkpoint`; or the example comes out differently.
+        CheckpointError: as `load_checkpoint`; or the example comes out differently, or does not fit the model.
     """
     folder = Path(folder)
     checkpoint = load_checkpoint(folder)
@@ -229,7 +229,12 @@ def check_checkpoint(folder: Path | str) -> CheckReport:
         if "output" not in stored:
             raise CheckpointError(f"{folder / EXAMPLE_FILE} holds no output", fix=_AGAIN)
         inputs = {name.removeprefix("input."): value for name, value in stored.items() if name != "output"}
-        error = float((_run(checkpoint.model, inputs) - stored["output"]).abs().max())
+        try:
+            error = float((_run(checkpoint.model, inputs) - stored["output"]).abs().max())
+        except (RuntimeError, TypeError, IndexError) as cause:
+            raise CheckpointError(
+                f"{folder / EXAMPLE_FILE} is of another version: {str(cause).splitlines()[0]}", fix=_AGAIN
+            ) from cause
         if not error <= TOLERANCE:
             raise CheckpointError(
                 f"{folder}: the example comes out {error:.3g} away from what is stored",

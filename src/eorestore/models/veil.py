@@ -65,18 +65,17 @@ class Veil(NamedTuple):
 
     def packed(self) -> Tensor:
         """All of it as one tensor (2 band + 5, band), for `unpacked`."""
-        numbers = (one[..., None].expand_as(self.ground) for one in (self.trust, self.strange))
-        rows = torch.stack([self.spectrum, self.ground, self.path, *numbers], dim=-2)
-        return torch.cat([rows, self.covariance, self.elsewhere], dim=-2)
+        trust, strange = (one[..., None].expand_as(self.ground) for one in (self.trust, self.strange))
+        rows = torch.stack([self.spectrum, self.ground, self.path, trust], dim=-2)
+        return torch.cat([rows, self.covariance, strange[..., None, :], self.elsewhere], dim=-2)
 
     @classmethod
     def unpacked(cls, packed: Tensor) -> Veil:
         """The veil that `packed` made."""
-        last = 5 + packed.shape[-1]
-        spectrum, ground, path, trust, strange = (packed[..., row, :] for row in range(5))
-        return cls(
-            spectrum, ground, path, packed[..., 5:last, :], trust[..., 0], packed[..., last:, :], strange[..., 0]
-        )
+        last = 4 + packed.shape[-1]
+        spectrum, ground, path, trust, strange = (packed[..., row, :] for row in (0, 1, 2, 3, last))
+        covariance, elsewhere = packed[..., 4:last, :], packed[..., last + 1 :, :]
+        return cls(spectrum, ground, path, covariance, trust[..., 0], elsewhere, strange[..., 0])
 
 
 def learn_veil(pieces: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Veil:
