@@ -166,6 +166,33 @@ def test_land_in_shadow_is_seen_where_all_that_is_clear_is_water(shade):
     assert errors[1] > 0.1
 
 
+def half_seen(*, land: bool) -> tuple[torch.Tensor, ...]:
+    """Water under half a shadow, with land in one half or none: cloudy, estimate, hidden, veil, elsewhere."""
+    _, _, veil = scene(size=64)
+    prior = load_ground_prior(13, 6)
+    ground = WATER[None, :, None, None].repeat(1, 1, 64, 64)
+    estimate = ground.clone()
+    if land:
+        ground[..., 32:] = prior.mean[None, -13:, None, None].float()
+    ground = (
+        ground + 0.005 * torch.randn(ground.shape, generator=torch.Generator().manual_seed(1)) * WATER[:, None, None]
+    )
+    light = (1 - 0.5 * tables(WATER).depth)[:, None, None]
+    air = veil.path[0][:, None, None]
+    calm = Veil(*(part[0] for part in veil))._replace(covariance=0.01**2 * torch.eye(13), ground=WATER)
+    return air + light * (ground - air), estimate, torch.ones(1, 1, 64, 64) > 0, calm, prior.covariance[-13:, -13:]
+
+
+@pytest.mark.parametrize(("land", "clear", "admitted"), [(True, 500, True), (False, 500, False), (True, 20_000, False)])
+def test_strange_ground_is_admitted_where_it_is_seen_and_little_is_clear(land, clear, admitted):
+    cloudy, estimate, hidden, veil, elsewhere = half_seen(land=land)
+    found = thin_cloud.admit_strange_ground(
+        cloudy, estimate, hidden=hidden, veil=veil, elsewhere=elsewhere, clear=clear
+    )
+    assert (float(found.strange) < NEVER) == admitted
+    assert (found is not veil) == admitted
+
+
 def test_strange_ground_changes_nothing_under_an_opaque_cloud_nor_where_clear_pixels_tell_all():
     ground, estimate, veil = scene()
     opaque = veil.spectrum[..., None, None].expand_as(ground)

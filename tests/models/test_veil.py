@@ -1,9 +1,9 @@
-"""What a scene says of its clouds and its ground: from the right pixels, whole after packing, humble with few."""
+"""What a scene says of its clouds and its ground: from the right pixels, whole after packing."""
 
 import torch
 from test_thin_cloud import scene
 
-from eorestore.models.veil import NEVER, OPAQUE, Veil, expect_strange_ground, learn_veil
+from eorestore.models.veil import OPAQUE, Veil, learn_veil
 
 
 def test_a_scene_without_thick_cloud_gets_the_published_spectrum():
@@ -42,15 +42,3 @@ def test_a_packed_veil_comes_out_whole():
     assert veil.packed().shape == (1, 2 * 13 + 5, 13)
     for part, other in zip(veil, again, strict=True):
         torch.testing.assert_close(part, other, rtol=0, atol=0)
-
-
-def test_strange_ground_is_expected_where_little_is_clear_and_nowhere_else():
-    veil = Veil(*(part[0] for part in scene()[2]))
-    other = torch.eye(13)
-    few, more, many = (
-        expect_strange_ground(veil, elsewhere=other, clear=clear) for clear in (500.0, 5_000.0, 50_000.0)
-    )
-    assert 6 < float(few.strange) < float(more.strange) < 12
-    assert torch.equal(few.elsewhere, other)
-    assert many is veil
-    assert float(veil.strange) == NEVER

@@ -18,8 +18,8 @@ from eorestore.models.depth_trust import depth_of, trust_by_depth, trust_map
 from eorestore.models.ground_prior import GroundPrior, load_ground_prior
 from eorestore.models.model import Prepared, SceneSample
 from eorestore.models.scene_regression import SIGMAS, fit_ground, ground_from_sar, sar_features, widened
-from eorestore.models.thin_cloud import learn_path, unveil
-from eorestore.models.veil import Veil, expect_strange_ground, guess_veil, learn_veil
+from eorestore.models.thin_cloud import admit_strange_ground, learn_path, unveil
+from eorestore.models.veil import Veil, guess_veil, learn_veil
 
 _LEAST_CLEAR = 100  # pixels, below which other places stand in
 _RELAXATIONS = (4, 8, 16, 30)  # from the finest level on; the last for all coarser ones
@@ -104,10 +104,6 @@ def prepare_estimate(scene: SceneSample, *, sees_cloud: bool) -> Prepared:
         if not sees_cloud:
             return Prepared({"surface": surface}, {"coefficients": coefficients})
         veil = learn_veil([(cloudy, ground_from_sar(one, coefficients), mask) for one, cloudy, mask in pieces])
-        elsewhere = load_ground_prior(bands=seen.shape[1], features=whole.shape[1])
-        if elsewhere is not None:
-            _, left = elsewhere.regression(seen.shape[1], _present(scene))
-            veil = expect_strange_ground(veil, elsewhere=left, clear=float(known.sum()) * scene.factor**2)
         first_trust = _FIRST_TRUST
     else:
         first_trust = 1.0  # of other places' spread; what is refitted on this scene is not known to be better
@@ -118,6 +114,13 @@ def prepare_estimate(scene: SceneSample, *, sees_cloud: bool) -> Prepared:
         under = torch.cat([cloudy.movedim(1, -1)[mask[:, 0] > 0.5] for _, cloudy, mask in pieces])
         veil = guess_veil(under, ground=prior.mean[-seen.shape[1] :].float(), covariance=left, trust=first_trust)
     veil = learn_path(seen, explained + surface, hidden=known <= 0, veil=veil, factor=scene.factor)
+    elsewhere = load_ground_prior(bands=seen.shape[1], features=whole.shape[1]) if prior is None else None
+    if elsewhere is not None:
+        _, left = elsewhere.regression(seen.shape[1], _present(scene))
+        clear = float(known.sum()) * scene.factor**2
+        veil = admit_strange_ground(
+            seen, explained + surface, hidden=known <= 0, veil=veil, elsewhere=left, clear=clear
+        )
     first = veil._replace(trust=veil.trust.new_tensor(first_trust))
     batched = Veil(*(part[None] for part in first))
     unveiled = unveil(seen, explained + surface, hidden=known <= 0, veil=batched)

@@ -17,9 +17,7 @@ from eorestore.raster.sky import PATH, THICK_CLOUD, shadow_depth
 
 TRUST = 0.3  # inside a hole the estimate is better than a regression on SAR alone
 PATH_SHARE, PATH_SPREAD = 0.7, 0.4  # of the table's path: mean, and spread that all bands share
-NEVER = 100.0  # log odds from which on nothing is asked
-_STRANGE, _STRANGE_STEP, _STRANGE_LAST = 6.5, 0.4, 12.0  # log odds: first, for every _LIKE_CLEAR clear pixels, at most
-_LIKE_CLEAR = 1000.0  # neighbouring clear pixels that show one kind of ground
+NEVER = 100.0  # log odds from which on strange ground is not considered
 _VISIBLE = slice(1, 4)
 _GREY_CLOUD = 0.55  # of bands that are not Sentinel-2's thirteen, where no thick cloud is in the scene
 _BRIGHT_SHARE, _BRIGHT_ENOUGH = 0.05, 0.35
@@ -101,22 +99,6 @@ def guess_veil(hidden: Tensor, *, ground: Tensor, covariance: Tensor, trust: flo
     path = PATH_SHARE * usual_path(ground, covariance)
     never = ground.new_tensor(NEVER)
     return Veil(_spectrum(hidden), ground, path, covariance, ground.new_tensor(trust), covariance, never)
-
-
-def expect_strange_ground(veil: Veil, *, elsewhere: Tensor, clear: float) -> Veil:
-    """The veil of a scene of which little is clear, so that some kinds of its ground may be seen nowhere.
-
-    Without this, sand in shadow is taken for thin cloud over water where all that is clear is water: the covariance of
-    a few clear pixels allows for nothing else. The more is clear, the less is expected, and soon nothing: under real
-    thin clouds, which differ from the table, ground that is free to be anything takes up their texture.
-
-    elsewhere: (band, band), covariance of other places around what SAR explains of them. clear: clear pixels of the
-    scene.
-    """
-    odds = _STRANGE + _STRANGE_STEP * clear / _LIKE_CLEAR
-    if odds > _STRANGE_LAST:
-        return veil
-    return veil._replace(elsewhere=elsewhere.to(veil.covariance), strange=veil.trust.new_tensor(odds))
 
 
 def towards_cloud_and_shadow(hidden: Tensor, *, ground: Tensor) -> Tensor:
