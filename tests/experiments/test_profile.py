@@ -90,6 +90,20 @@ def test_a_size_that_a_model_does_not_survive_is_left_out():
     assert [size.side for size in doomed.sizes] == [64]
 
 
+class Coarse(Wide):
+    multiple_of = 64
+
+
+def load_coarse(name: str) -> Model:
+    return Coarse(WideSettings()).eval() if name == "coarse" else load_wide(name)
+
+
+def test_a_size_that_a_model_takes_only_as_another_one_asked_for_is_measured_once():
+    fine, coarse = profile_models(["64", "coarse"], sizes=(32, 64), rounds=1, load=load_coarse)
+    assert [size.side for size in fine.sizes] == [32, 64]
+    assert [size.side for size in coarse.sizes] == [64]
+
+
 def test_baselines_and_presets_have_a_network():
     assert load_network("inpaint").needs_scene
     assert load_network("glf-cr-v0").training is False

@@ -84,7 +84,8 @@ def profile_models(
 
     Args:
         names: as `load_network` takes them.
-        sizes: sides of the square input in pixels; rounded up to what a model's size rule asks for.
+        sizes: sides of the square input in pixels; rounded up to what a model's size rule asks for, and measured once
+            where that is another of them.
         rounds: timed passes of each model, after one that is not timed.
         load: gives the network of a name; it is called in other processes as well, so it must be importable.
     """
@@ -93,6 +94,10 @@ def profile_models(
     rows: dict[str, list[SizeProfile]] = {name: [] for name in names}
     for place, size in enumerate(sizes):
         fit = [name for name in names if memory[name][place] is not None]
+        # One that takes this size only as another that is asked for is measured there; the others are set against the
+        # first, which stays.
+        asked = {name: _side(models[name], size) for name in fit}
+        fit = [name for name in fit if name == names[0] or asked[name] == size or asked[name] not in sizes]
         inputs = {name: _on_device(_inputs(models[name], size), models[name]) for name in fit}
         flops = {name: forward_flops(models[name], inputs[name]) for name in fit}
         times = time_in_turns({name: _pass(models[name], inputs[name]) for name in fit}, rounds=rounds)

@@ -42,7 +42,7 @@ def short_name(model: str) -> str:
 
 def at_size(profile: Values | None, *, side: int = SIDE) -> Values | None:
     """What a pass over `side` x `side` pixels costs; None where that was not measured."""
-    return next((size for size in (profile or {}).get("sizes", ()) if size["side"] == side), None)
+    return _by_side(profile or {}).get(side)
 
 
 def cost_cells(profile: Values | None) -> list[Cell]:
@@ -55,7 +55,7 @@ def cost_cells(profile: Values | None) -> list[Cell]:
 
 def cost_table(profiles: Sequence[Values]) -> Table:
     """Every model at every size."""
-    sizes = [(size, profile) for profile in profiles for size in profile["sizes"]]
+    sizes = [(size, profile) for profile in profiles for size in _by_side(profile).values()]
     rows: list[tuple[Cell, ...]] = [
         (
             short_name(profile["model"]),
@@ -73,6 +73,11 @@ def cost_table(profiles: Sequence[Values]) -> Table:
     ]
     columns = ("Model", "Pixels", "Parameters", "GFLOPs", "ms", "Times the first", "MP/s", "Peak MB")
     return Table(columns, tuple(rows))
+
+
+def _by_side(profile: Values) -> dict[int, Values]:
+    """The sizes of a profile; where one was measured twice, because a model takes no smaller one, the later."""
+    return {size["side"]: size for size in profile.get("sizes", ())}
 
 
 def _megabytes(memory: float | None) -> str:
