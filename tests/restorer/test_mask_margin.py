@@ -14,6 +14,7 @@ from eorestore.models.baselines import SceneEstimate
 from eorestore.processing.cloud_mask import widen
 from eorestore.raster import MemoryPixels, Window
 from eorestore.restorer import restore_raster
+from eorestore.restorer.consistency import fit_sar
 from eorestore.restorer.request import Request
 from eorestore.restorer.restore import load_restorer, mask_of
 from eorestore.restorer.run import restore_file
@@ -82,6 +83,31 @@ def test_forward_is_given_the_wider_mask(world, narrow, monkeypatch):
     restore_raster("scene-estimate", scene_of(world), mask=narrow)
     assert len(seen) == 1
     assert [pixels for pixels in range(10) if np.array_equal(seen[0], widen(narrow, pixels))] == [6]
+
+
+def test_the_consistency_map_learns_from_what_is_clear_beyond_the_rim(tmp_path, world, narrow, monkeypatch):
+    hidden = []
+
+    def listening(scene, mask, **more):
+        hidden.append(mask.read(Window(0, 0, *scene.size)))
+        return fit_sar(scene, mask, **more)
+
+    monkeypatch.setattr("eorestore.restorer.restore.fit_sar", listening)
+    restore_raster("scene-estimate", scene_of(world), mask=narrow, save=["consistency"])
+    folder = write_world(tmp_path, replace(world, mask=narrow))
+    request = Request(
+        folder / "s2.tif",
+        folder / "out.tif",
+        model="scene-estimate",
+        sar=folder / "s1.tif",
+        mask=str(folder / "mask.tif"),
+        s2_offset=0,
+        save=("consistency",),
+    )
+    restore_file(request)
+    assert len(hidden) == 2
+    for mask in hidden:
+        assert np.array_equal(mask, widen(narrow, 6))
 
 
 def test_a_network_adapts_to_what_is_clear_beyond_the_rim(world, narrow):

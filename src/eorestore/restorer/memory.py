@@ -103,7 +103,7 @@ def restore_raster(
         restorer = restorer.with_model(adapted.model)
     sink: Sink = into.add
     if CONSISTENCY in save:
-        sink = ConsistencyRows(scene, restorer.compare(scene, found.mask), into.add)
+        sink = ConsistencyRows(scene, restorer.compare(scene, found.mask, margin=prepared.margin), into.add)
     factor = 1 if found.sample is None else found.sample.factor
     restorer.run(scene, sink, mask=found.mask, prepared=prepared, factor=factor, maps=maps)
     return into.restored()

@@ -113,9 +113,13 @@ class Restorer:
             calibration=self.calibration,
         )
 
-    def compare(self, scene: Scene, mask: PackedMask | None) -> SarFit:
-        """What the clear pixels say of SAR and optics, for the consistency map. Raises MaskError, UsageError."""
-        return fit_sar(scene, mask, restored=self.processor.output.names)
+    def compare(self, scene: Scene, mask: PackedMask | None, *, margin: int = 0) -> SarFit:
+        """What the clear pixels say of SAR and optics, for the consistency map. Raises MaskError, UsageError.
+
+        margin: pixels beside the mask that are not clear (`Prepared.margin`).
+        """
+        hidden = None if mask is None else mask.widened(margin)
+        return fit_sar(scene, hidden, restored=self.processor.output.names)
 
     def plan(self, size: tuple[int, int]) -> TilePlan:
         """Tiles for a scene of `size` (height, width)."""

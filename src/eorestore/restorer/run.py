@@ -78,7 +78,8 @@ def restore_file(request: Request, *, progress: Progress | None = None, adapting
         adapted = adapt_to(request, restorer, inputs, mask_read, journal, nothing=nothing, progress=adapting)
         restorer = restorer if adapted is None else restorer.with_model(adapted.model)
         # Not kept in the journal: from one scene and mask it comes out the same again.
-        fit = restorer.compare(inputs.scene, learned.mask) if CONSISTENCY in request.save else None
+        margin = learned.prepared.margin
+        fit = restorer.compare(inputs.scene, learned.mask, margin=margin) if CONSISTENCY in request.save else None
 
         def restore_into(sink: Sink) -> None:
             work = restorer.run(
