@@ -226,8 +226,9 @@ def profiles(models: Mapping[str, int]) -> tuple[ModelProfile, ...]:
     """Costs of models by name and parameters, the larger the dearer."""
     found = []
     for model, parameters in models.items():
+        flops, milliseconds, ratio = parameters, parameters / 1e4, parameters / next(iter(models.values()))
         sizes = tuple(
-            SizeProfile(side, parameters * side**2, parameters / 1e4 * (side / 128) ** 2, 1.0, 2.5, 300 * parameters)
+            SizeProfile(side, flops * side**2, milliseconds * (side / 128) ** 2, ratio, 2.5, 300 * parameters)
             for side in (128, 256)
         )
         found.append(ModelProfile(model, parameters, sizes))

@@ -203,7 +203,10 @@ def _unit(score: str) -> str:
 
 
 def _time(hope: Hope, plan: Plan, profiles: Profiles) -> str | None:
-    """The extra milliseconds of a pass and the ratio, with the size; None where one of the two was not timed."""
+    """The extra milliseconds of a pass and the ratio, with the size; None where one of the two was not timed.
+
+    By the ratios to the first model, which were taken in turns: the milliseconds of two models were not.
+    """
     for names in zip(plan.rows[hope.version], plan.rows[hope.over], strict=True):
         profile, other = (cost_of(profiles, row) for row in names)
         new, old = at_size(profile), at_size(other)
@@ -211,5 +214,6 @@ def _time(hope: Hope, plan: Plan, profiles: Profiles) -> str | None:
             break
     else:
         return None
-    extra, ratio = new["milliseconds"] - old["milliseconds"], new["milliseconds"] / old["milliseconds"]
+    ratio = new["ratio"] / old["ratio"]
+    extra = (ratio - 1) * old["milliseconds"]
     return f"{extra:+.1f} ms, {ratio:.2f} times ({profile['parameters'] / 1e6:.2f} M parameters)"
