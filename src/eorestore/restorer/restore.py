@@ -40,6 +40,8 @@ _RIM_MISSED = (
     "the mask leaves out the rim of clouds or shadows: {0} pixels beside it stay as they are, but do not count as "
     "clear; --mask-margin {0} restores them, too"
 )
+_EVERYTHING = "without a mask, what the built-in one leaves out is taken for clear to learn from, and restored as well"
+_LEAST_CLOUD = 0.05  # of a scene, below which the whole of it may as well lie in haze or shadow
 
 logger = logging.getLogger(__name__)
 
@@ -131,10 +133,14 @@ class Restorer:
         nothing = found.mask is not None and found.masked_share == 0
         if found.sample is None or nothing:
             return found, Prepared()
-        margin = self._missed_rim(found.sample)
+        guessed = self._clear_by_thresholds(scene) if mask is None else None
+        sample = guessed or found.sample
+        margin = self._missed_rim(sample)
         with torch.inference_mode():
-            prepared = self.model.prepare(with_wider_mask(found.sample, margin))
-        if margin:
+            prepared = self.model.prepare(with_wider_mask(sample, margin))
+        if guessed is not None:
+            prepared = replace(prepared, warnings=(*prepared.warnings, _EVERYTHING))
+        elif margin:
             warnings = (*prepared.warnings, _RIM_MISSED.format(margin))
             prepared = replace(prepared, margin=margin, warnings=warnings)
         for warning in prepared.warnings:
@@ -143,10 +149,27 @@ class Restorer:
 
     def sample(self, scene: Scene, mask: MaskOfWindow | None) -> SceneSample:
         """The scene as `prepare` and `adaptation.adapt` see it, clear pixels or none. Raises DataError as `survey`."""
-        found = survey(scene, self.processor, mask=mask, wants_sample=True, absent=self.absent(scene))
-        if found.sample is None:
+        sample = self._clear_by_thresholds(scene) if mask is None else None
+        if sample is None:
+            sample = survey(scene, self.processor, mask=mask, wants_sample=True, absent=self.absent(scene)).sample
+        if sample is None:
             raise MaskError("the scene gives no sample", fix="give a mask that leaves something clear")
-        return with_wider_mask(found.sample, self._missed_rim(found.sample))
+        return with_wider_mask(sample, self._missed_rim(sample))
+
+    def _clear_by_thresholds(self, scene: Scene) -> SceneSample | None:
+        """The scene under the built-in mask, for a model that learns from what is clear and restores every pixel.
+
+        None for other models, without the bands that the mask needs, and where it finds hardly any cloud: then the
+        whole scene may lie in haze or shadow.
+        """
+        if not self.model.doubts_mask:
+            return None
+        try:
+            mask = automatic_mask(scene)
+        except MaskError:
+            return None
+        found = survey(scene, self.processor, mask=mask, wants_sample=True, absent=self.absent(scene))
+        return found.sample if found.masked_share >= _LEAST_CLOUD else None
 
     def _missed_rim(self, sample: SceneSample) -> int:
         """Pixels beside the mask that are not clear, for a model that doubts it."""
