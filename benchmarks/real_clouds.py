@@ -93,10 +93,17 @@ def main() -> None:
         return round(float(-10 * np.log10(error[:, region].mean())), 2)
 
     table = [["clear pixels, as observed", score(cloudy.values, ~mask), "", "", ""]]
-    for name in options.models:
+    masks: dict[str, NDArray[np.bool_] | str | None] = {
+        "the built-in mask": "auto",
+        "without a mask": None,
+        "all masked": np.ones_like(mask),
+    }
+    runs: list[tuple[str, str, NDArray[np.bool_] | str | None]] = [(name, name, mask) for name in options.models]
+    runs += [(f"{MODELS[-1]}, {what}", MODELS[-1], other) for what, other in masks.items()]
+    for label, name, chosen in runs:
         restorer = load_restorer(name, bands=cloudy.bands)
-        restored = restore_raster(restorer, {"cloudy": cloudy, "sar": sar}, mask=mask).raster
-        table.append([name, *(score(restored.values, region) for region in regions.values())])
+        restored = restore_raster(restorer, {"cloudy": cloudy, "sar": sar}, mask=chosen).raster
+        table.append([label, *(score(restored.values, region) for region in regions.values())])
         print(*table[-1], flush=True)
     scores = {"columns": ["model", *(f"{name}, dB" for name in regions)], "rows": table}
     plain = {"cloudy": CLOUDY, "clear": CLEAR, "sar": SAR, "masked": round(float(mask.mean()), 4)}
