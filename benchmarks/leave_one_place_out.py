@@ -1,10 +1,10 @@
 """Trains a preset once for every place, without that place, and scores it there beside the baselines.
 
 The last checkpoint is taken, so that the place that is left out chooses nothing, and what ground looks like elsewhere
-(models/ground_prior.py) is fitted without it. With --adapt the network is scored
-adapted to each scene, too. Where it gives sigma, the coverage of its 90 % interval is reported by place, with factors
-fitted on the places that the other folds left out. Prints the table and writes results/cloud-places.json. Folds that
-are finished are not trained again; a broken one goes on.
+(models/ground_prior.py) is fitted without it. With --adapt the network is scored adapted to each scene, too. Where it
+gives sigma, the coverage of its 90 % interval is reported by place, with factors fitted on the places that the other
+folds left out. Prints the table and writes results/cloud-places.json. Folds that are finished are not trained again; a
+broken one goes on.
 
     python benchmarks/leave_one_place_out.py --root DATA --folder RUNS --steps 300 --adapt 100
 """

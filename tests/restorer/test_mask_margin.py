@@ -41,6 +41,17 @@ def scene_of(world, **more):
     return {"cloudy": world.cloudy, "sar": world.place.sar, **more}
 
 
+def write_narrow(folder, world, narrow):
+    """The world's files and narrow.tif; returns the folder."""
+    write_tif(write_world(folder, world) / "narrow.tif", narrow[None].astype(np.uint8), world.cloudy.grid)
+    return folder
+
+
+def request_of(folder, **more):
+    mask = str(folder / "narrow.tif")
+    return Request(folder / "s2.tif", folder / "out.tif", sar=folder / "s1.tif", mask=mask, s2_offset=0, **more)
+
+
 def test_what_lies_beside_a_narrow_mask_does_not_count_as_clear(world, narrow, monkeypatch, caplog):
     doubted = restore_raster("scene-estimate", scene_of(world), mask=narrow)
     assert "leaves out the rim" in caplog.text
@@ -94,17 +105,7 @@ def test_the_consistency_map_learns_from_what_is_clear_beyond_the_rim(tmp_path, 
 
     monkeypatch.setattr("eorestore.restorer.restore.fit_sar", listening)
     restore_raster("scene-estimate", scene_of(world), mask=narrow, save=["consistency"])
-    folder = write_world(tmp_path, replace(world, mask=narrow))
-    request = Request(
-        folder / "s2.tif",
-        folder / "out.tif",
-        model="scene-estimate",
-        sar=folder / "s1.tif",
-        mask=str(folder / "mask.tif"),
-        s2_offset=0,
-        save=("consistency",),
-    )
-    restore_file(request)
+    restore_file(request_of(write_narrow(tmp_path, world, narrow), model="scene-estimate", save=("consistency",)))
     assert len(hidden) == 2
     for mask in hidden:
         assert np.array_equal(mask, widen(narrow, 6))
@@ -126,18 +127,8 @@ def test_a_margin_widens_the_mask(tmp_path, world, narrow):
     assert np.array_equal(same.raster.values, wide.raster.values)
     again = eorestore.restore(world.cloudy, sar=world.place.sar, model="inpaint", mask=narrow, mask_margin=3)
     assert np.array_equal(again.values, wide.raster.values)
-    folder = write_world(tmp_path, world)
-    write_tif(folder / "narrow.tif", narrow[None].astype(np.uint8), world.cloudy.grid)
-    request = Request(
-        folder / "s2.tif",
-        folder / "out.tif",
-        model="inpaint",
-        sar=folder / "s1.tif",
-        mask=str(folder / "narrow.tif"),
-        mask_margin=3,
-        s2_offset=0,
-    )
-    facts = restore_file(request).facts
+    folder = write_narrow(tmp_path, world, narrow)
+    facts = restore_file(request_of(folder, model="inpaint", mask_margin=3)).facts
     assert facts["mask_margin"] == 3
     assert facts["masked_share"] == pytest.approx(widen(narrow, 3).mean())
     assert np.array_equal(

@@ -180,16 +180,20 @@ def _rows(
         return
     found = []
     for study in studies:
-        new, old = (
-            next((row for row in plan.rows[version] if study.done(row)), None) for version in (hope.version, hope.over)
-        )
-        if new is None or old is None:
+        pair = next((names for names in _pairs(hope, plan) if all(study.done(row) for row in names)), None)
+        if pair is None:
             continue
+        new, old = pair
         gains = [row_difference(study, new, over=old, score=f"{hope.score}{end}") for end in plan.measured.values()]
         cells = [NOT_MEASURED if item is None else difference(vars(item), hope.score) for item in gains]
         found.append((gain, _hoped(hope), *cells, verdict(hope.least, gains[0]), study.name, hope.source))
     nothing = [NOT_MEASURED] * (len(plan.measured) + 1)
     yield from found or [(gain, _hoped(hope), *nothing, "", hope.source)]
+
+
+def _pairs(hope: Hope, plan: Plan) -> Iterable[tuple[str, str]]:
+    """The names of both versions, those of one size together."""
+    return zip(plan.rows[hope.version], plan.rows[hope.over], strict=True)
 
 
 def _hoped(hope: Hope) -> str:
@@ -207,7 +211,7 @@ def _time(hope: Hope, plan: Plan, profiles: Profiles) -> str | None:
 
     By the ratios to the first model, which were taken in turns: the milliseconds of two models were not.
     """
-    for names in zip(plan.rows[hope.version], plan.rows[hope.over], strict=True):
+    for names in _pairs(hope, plan):
         profile, other = (cost_of(profiles, row) for row in names)
         new, old = at_size(profile), at_size(other)
         if profile is not None and new is not None and old is not None:

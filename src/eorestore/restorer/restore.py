@@ -129,15 +129,16 @@ class Restorer:
 
     def look(self, scene: Scene, mask: MaskOfWindow | None) -> tuple[Survey, Prepared]:
         """The pass over the scene before it is restored: mask, statistics, what the model learns from it."""
-        found = survey(scene, self.processor, mask=mask, wants_sample=self.model.needs_scene, absent=self.absent(scene))
+        guessed = self._clear_by_thresholds(scene) if mask is None else None
+        wanted = self.model.needs_scene and guessed is None
+        found = survey(scene, self.processor, mask=mask, wants_sample=wanted, absent=self.absent(scene))
+        found = found if guessed is None else replace(found, sample=guessed)
         nothing = found.mask is not None and found.masked_share == 0
         if found.sample is None or nothing:
             return found, Prepared()
-        guessed = self._clear_by_thresholds(scene) if mask is None else None
-        sample = guessed or found.sample
-        margin = self._missed_rim(sample)
+        margin = self._missed_rim(found.sample)
         with torch.inference_mode():
-            prepared = self.model.prepare(with_wider_mask(sample, margin))
+            prepared = self.model.prepare(with_wider_mask(found.sample, margin))
         if guessed is not None:
             prepared = replace(prepared, warnings=(*prepared.warnings, _EVERYTHING))
         elif margin:
