@@ -149,10 +149,10 @@ def admit_strange_ground(
     may be anything also takes up the texture of clouds, wherever the table does not know them well, so that it is
     admitted only where at least _LEAST_STRANGE of what is seen asks for it at small odds.
 
-    Our own. The constants were chosen on training and validation places, 11 to 15 skies of 70 % each (no record):
-    a coast with hardly a clear pixel of its sand gained 2 to 3 dB in four of them; everything else stayed within 0.3
-    dB, nearly all of it as it was. Calm fields would lose up to 3 dB if nothing had to be seen first, and a real cloudy
-    scene of which enough is clear 0.6 dB, hence _MOST_CLEAR.
+    Our own. The constants were chosen on training and validation places, so that a coast with hardly a clear pixel of
+    its sand gains and calm fields are not suspected (results/strange-ground.json has both). Where enough is clear,
+    nothing is asked: under real thin clouds, which the table knows less well, more was lost than won (a trial without
+    record), hence _MOST_CLEAR.
 
     Args:
         cloudy: (1, band, y, x) normalised reflectance.
