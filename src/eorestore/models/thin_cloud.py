@@ -150,9 +150,9 @@ def admit_strange_ground(
     admitted only where at least _LEAST_STRANGE of what is seen asks for it at small odds.
 
     Our own. The constants were chosen on training and validation places, so that a coast with hardly a clear pixel of
-    its sand gains and calm fields are hardly ever suspected (results/strange-ground.json has both). Where enough is clear,
-    nothing is asked: under real thin clouds, which the table knows less well, more was lost than won (a trial without
-    record), hence _MOST_CLEAR.
+    its sand gains and calm fields are hardly ever suspected (results/strange-ground.json has both). Where enough is
+    clear, nothing is asked: under real thin clouds, which the table knows less well, more was lost than won (a trial
+    without record), hence _MOST_CLEAR.
 
     Args:
         cloudy: (1, band, y, x) normalised reflectance.
